@@ -1,0 +1,55 @@
+# Needs GNU make and Python 3.11, 3.12 or 3.13; everything else is installed into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+# Which sizes `make run` and `make notebooks` use: smoke, quick or paper.
+PROFILE ?= $(TLKERAS_PROFILE)
+
+INSTALLED := $(VENV)/.installed
+RUN := $(VENV)/bin/python
+# Tests see embedded data only, and never the reader's own cache.
+SMOKE := TLKERAS_PROFILE=smoke TLKERAS_HOME=$(abspath build)/home TF_CPP_MIN_LOG_LEVEL=3 TQDM_DISABLE=1
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test notebooks paper bench pretrain clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+install: $(INSTALLED) ## set up .venv (the other targets do so by themselves)
+
+# --no-compile: Python compiles what it imports, which is a small part of what is installed.
+$(INSTALLED): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "tlkeras needs Python 3.11, 3.12 or 3.13. Received: PYTHON=$(PYTHON) ($$($(PYTHON) --version 2>&1))."; \
+		echo "Name another one: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "== Installing requirements.txt into $(VENV) (a few minutes, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install -qq --disable-pip-version-check --no-compile -r requirements.txt --editable .
+	@touch $@
+
+run: $(INSTALLED) ## run every notebook in minutes (PROFILE=quick) and render it: build/index.html
+	@$(RUN) -m tlkeras.experiments.notebooks --output build --profile $(or $(PROFILE),quick)
+
+test: $(INSTALLED) ## lint, unit tests and notebook tests: no network, under 10 minutes from a fresh clone
+	@echo "== ruff"
+	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "clean"
+	@echo "== pytest"
+	@$(SMOKE) $(RUN) -m pytest -q tests
+	@echo "== notebooks (profile smoke)"
+	@$(SMOKE) $(RUN) -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
+		--nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
+
+notebooks: $(INSTALLED) ## run every notebook (PROFILE=paper) and store it with its outputs
+	@$(RUN) -m tlkeras.experiments.notebooks --output build --profile $(or $(PROFILE),paper) --in-place
+
+paper: $(INSTALLED) ## all reports at their own sizes: hours on a GPU, resumes where it was stopped
+	@$(RUN) -m tlkeras run all --profile paper
+
+bench: $(INSTALLED) ## measure speed
+	@$(RUN) -m tlkeras bench
+
+pretrain: $(INSTALLED) ## train the weights in tlkeras/models/pretrained anew
+	@$(RUN) -m tlkeras pretrain
+
+clean: ## remove build and .venv
+	rm -rf build .venv *.egg-info

@@ -1,0 +1,108 @@
+"""Command line: `python -m tlkeras run | table | bench | data | pretrain`."""
+
+import argparse
+import json
+import sys
+
+from tlkeras.experiments import tables
+
+REPORTS = ("tominet",)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse and run a command; a foreseeable error is one line on stderr and exit code 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (ValueError, RuntimeError, OSError) as error:
+        print(f"tlkeras: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tlkeras", description="Transfer-learning reports, reproduced.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    run = commands.add_parser("run", help="run a study; finished runs are kept and never run again")
+    run.add_argument("report", help=f"one of {', '.join(REPORTS)}, or all")
+    run.add_argument("--arm", action="append", help="only this arm (may be repeated)")
+    run.add_argument("--profile", help="smoke, quick or paper; default: TLKERAS_PROFILE, else quick")
+    run.add_argument("--seeds", type=int, help="number of seeds; default: the profile's")
+    run.set_defaults(command=_run)
+    table = commands.add_parser("table", help="our numbers beside the report's")
+    table.add_argument("report", nargs="?", default="all", help=f"one of {', '.join(REPORTS)}; default: all")
+    table.add_argument("--profile", default="paper", help="which stored runs; default: paper")
+    table.add_argument("--json", action="store_true", help="rows as JSON")
+    table.set_defaults(command=_table)
+    bench = commands.add_parser("bench", help="speed against a peer, both in one run")
+    bench.add_argument("name", nargs="*", help="default: all")
+    bench.add_argument("--json", action="store_true", help="rows as JSON")
+    bench.set_defaults(command=_bench)
+    data = commands.add_parser("data", help="what is cached, from which source, fingerprint, licence")
+    data.add_argument("name", nargs="?", help="fetch this data set if it is not there, and describe it")
+    data.set_defaults(command=_data)
+    pretrain = commands.add_parser("pretrain", help="train the shipped source networks again")
+    pretrain.add_argument("name", nargs="*", help="data sets; default: all")
+    pretrain.set_defaults(command=_pretrain)
+    return parser
+
+
+def _reports(name: str) -> list:
+    import importlib  # late, so that `--help` does not wait for TensorFlow
+
+    names = REPORTS if name == "all" else (name,)
+    if not set(names) <= set(REPORTS):
+        raise ValueError(f"Expected a report out of {REPORTS}, or 'all'. Received: {name!r}")
+    return [importlib.import_module(f"tlkeras.reports.{name}") for name in names]
+
+
+def _run(options: argparse.Namespace) -> None:
+    from tlkeras.experiments import runs
+
+    for report in _reports(options.report):
+        found = runs.study(report, options.arm, seeds=options.seeds, profile_name=options.profile)
+        print(tables.format_table(tables.result_rows(report.NAME, found, {})))
+
+
+def _table(options: argparse.Namespace) -> None:
+    from tlkeras.experiments import runs
+
+    rows = []
+    for report in _reports(options.report):
+        stored = runs.load_runs(report, runs.profile(options.profile))
+        rows += tables.result_rows(report.NAME, stored, report.REFERENCE)
+    print(json.dumps(rows, indent=1) if options.json else tables.format_table(rows))
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from tlkeras import benchmarks
+
+    rows = benchmarks.run(options.name)
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        peer = "" if row["peer"] is None else f", peer {row['peer']} {row['unit']}, ratio {row['ratio']}x"
+        print(f"{row['name']}: ours {row['ours']} {row['unit']}{peer}\n    equal: {row['equal']}")
+
+
+def _data(options: argparse.Namespace) -> None:
+    from tlkeras import data
+
+    if options.name:
+        data.load(options.name)
+    for row in data.status():
+        if options.name in (None, row["name"]):
+            print("\n    ".join([row.pop("name"), *(f"{key}: {value}" for key, value in row.items())]))
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    from tlkeras.reports import tominet_sources
+
+    for name in options.name or tominet_sources.SOURCES:
+        record = tominet_sources.pretrain(name)
+        print(f"{name}: test accuracy {record['test_accuracy']} ({record['counts']['test']} images)", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""Speed: ours and a peer in one run, on this machine, with what was equal said; see `python -m tlkeras bench`."""
+
+from collections.abc import Callable
+
+from tlkeras.benchmarks import tominet
+
+BENCHMARKS: dict[str, Callable[[], list[dict]]] = {"tominet": tominet.rows}
+COLUMNS = ("name", "ours", "peer", "ratio", "unit", "equal")
+
+
+def run(names: list[str] | None = None) -> list[dict]:
+    """Run the named benchmarks (all if None); return rows with the keys `COLUMNS`.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    names = list(BENCHMARKS) if not names else names
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        raise ValueError(f"Expected benchmarks out of {list(BENCHMARKS)}. Received: {unknown}")
+    return [row for name in names for row in BENCHMARKS[name]()]

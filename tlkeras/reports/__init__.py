@@ -1,0 +1,1 @@
+"""The reports: one module each, with its settings, its reference numbers, its arms and `run(settings, seed)`."""

@@ -1,0 +1,46 @@
+"""Random affine views of training images, in the graph, from stateless seeds."""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+
+def random_affine(
+    rotation: float = 15.0, shift: float = 0.1, zoom: float = 0.15, shear: float = 0.2
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return an augmentation for `finetune`: each image gets its own rotation, shear, zoom and shift about its centre.
+
+    Args:
+        rotation: largest angle, degrees.
+        shift: largest shift, as a fraction of the side.
+        zoom: largest relative change of size, for width and height apart.
+        shear: largest horizontal shear.
+
+    Returns:
+        `(images (b, h, w, c) float32, seed (2,) int32) -> images`; the same seed gives the same views; outside is black.
+
+    Raises:
+        ValueError: a negative amount, or zoom of 1 or more.
+    """
+    amounts = {"rotation": rotation, "shift": shift, "zoom": zoom, "shear": shear}
+    if min(amounts.values()) < 0 or zoom >= 1:
+        raise ValueError(f"Expected amounts of at least 0 and zoom below 1. Received: {amounts}")
+
+    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        height, width = images.shape[1], images.shape[2]
+        draws = tf.random.stateless_uniform((6, tf.shape(images)[0]), seed, -1.0, 1.0)
+        angle = draws[0] * (rotation * 3.141592653589793 / 180)
+        scale_x, scale_y = 1 + zoom * draws[1], 1 + zoom * draws[2]
+        slant, shift_x, shift_y = shear * draws[3], shift * width * draws[4], shift * height * draws[5]
+        cosine, sine = tf.cos(angle), tf.sin(angle)
+        a, b = scale_x * cosine, scale_x * (slant * cosine - sine)
+        c, d = scale_y * sine, scale_y * (slant * sine + cosine)
+        centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+        offset_x = centre_x + shift_x - a * centre_x - b * centre_y
+        offset_y = centre_y + shift_y - c * centre_x - d * centre_y
+        zero = tf.zeros_like(a)
+        transform = tf.stack([a, b, offset_x, c, d, offset_y, zero, zero], axis=1)
+        return keras.ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="constant")
+
+    return augment

@@ -1,0 +1,60 @@
+"""Loss and accuracy of a classifier, with less overhead than `evaluate`, and as a callback."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class Evaluator:
+    """Mean cross-entropy (nats) and accuracy of `model` over a data set; traced once.
+
+    Args:
+        model: classifier with softmax or logit outputs.
+        batch_size: inputs in a forward pass; it does not change the result.
+    """
+
+    def __init__(self, model: keras.Model, batch_size: int = 1000) -> None:
+        from_logits = getattr(model.layers[-1], "activation", None) is not keras.activations.softmax
+        self.batch_size = batch_size
+
+        @tf.function(reduce_retracing=True)
+        def sums(inputs, labels):
+            outputs = tf.cast(model(inputs, training=False), tf.float32)
+            losses = keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=from_logits)
+            hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), labels)
+            return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32))
+
+        self._sums = sums
+
+    def __call__(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+        """Return `(loss, accuracy)` over `inputs (n, ...)` and integer `labels (n,)`."""
+        total = np.zeros(2)
+        for start in range(0, len(inputs), self.batch_size):
+            stop = start + self.batch_size
+            total += [float(part) for part in self._sums(inputs[start:stop], labels[start:stop].astype(np.int32))]
+        loss, accuracy = total / len(inputs)
+        return float(loss), float(accuracy)
+
+
+class Validation(keras.callbacks.Callback):
+    """Put `val_loss` and `val_accuracy` into the logs of every n-th epoch and of the last.
+
+    It must come before the callbacks that read them. `fit`'s own validation costs about 40 ms an epoch
+    before the first image; this matters when the trained part is one dense layer.
+    """
+
+    def __init__(self, model: keras.Model, inputs: np.ndarray, labels: np.ndarray, every: int = 1) -> None:
+        super().__init__()
+        batch_size = 1000 if inputs.ndim > 2 else 5000  # flat features need little memory
+        self._evaluator, self._inputs, self._labels = Evaluator(model, batch_size), inputs, labels
+        self._every = every
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Validate."""
+        if (epoch + 1) % self._every == 0 or epoch + 1 == self.params["epochs"]:
+            logs["val_loss"], logs["val_accuracy"] = self._evaluator(self._inputs, self._labels)
+
+
+def evaluate(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Return `(loss, accuracy)` of `model` on images `(n, height, width, channels)` and labels `(n,)`."""
+    return Evaluator(model)(images, labels)

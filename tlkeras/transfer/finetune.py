@@ -1,0 +1,205 @@
+"""Train a classifier in phases: each freezes, compiles, checks the monitor, trains, and proves what moved."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkeras.transfer import features
+from tlkeras.transfer.callbacks import BestCheckpoint, check_monitor
+from tlkeras.transfer.evaluation import Validation
+from tlkeras.transfer.freezing import Train, compile_classifier, freeze, prove_moves, snapshot
+
+Pair = tuple[np.ndarray, np.ndarray]  # images (n, height, width, channels) raw 0..255, labels (n,) int
+CURVES = ("accuracy", "loss", "val_accuracy", "val_loss")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with the same layers trained.
+
+    Args:
+        name: shown in the curves.
+        train: which layers train, see `freezing.trained_layers`.
+        epochs: passes over the training set.
+        learning_rate: of Adam, at the start.
+        schedule: "constant", or "cosine" (falls to zero over the phase).
+        expect: how many trainable parameters there must be, or None.
+    """
+
+    name: str
+    train: Train
+    epochs: int
+    learning_rate: float
+    schedule: str = "constant"
+    expect: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.learning_rate <= 0 or self.schedule not in ("constant", "cosine"):
+            raise ValueError(
+                f"Expected epochs >= 1, learning_rate > 0, schedule 'constant' or 'cosine'. Received: {asdict(self)}"
+            )
+
+
+@dataclass
+class History:
+    """Curves with one entry an epoch (None where an epoch was not validated), and what each phase did."""
+
+    accuracy: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    val_accuracy: list[float | None] = field(default_factory=list)
+    val_loss: list[float | None] = field(default_factory=list)
+    phase: list[str] = field(default_factory=list)
+    trainable: dict[str, int] = field(default_factory=dict)
+    moved: dict[str, dict[str, float]] = field(default_factory=dict)
+    cached: dict[str, bool] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    best: dict[str, Path] = field(default_factory=dict)
+
+    def curves(self, digits: int = 4) -> dict[str, list]:
+        """Return the curves as plain lists for a result file, rounded."""
+        rounded = {name: [None if v is None else round(v, digits) for v in getattr(self, name)] for name in CURVES}
+        return {**rounded, "phase": self.phase}
+
+
+def two_phases(head_epochs: int = 35, all_epochs: int = 15, learning_rate: float = 1e-3) -> tuple[Phase, Phase]:
+    """The report's schedule: the new head alone, then every layer at a ten times lower rate (report 002, EJ3)."""
+    return Phase("head", "head", head_epochs, learning_rate), Phase("all", "all", all_epochs, learning_rate / 10)
+
+
+def finetune(
+    model: keras.Model,
+    train: Pair,
+    validation: Pair | None,
+    phases: Sequence[Phase],
+    *,
+    seed: int,
+    batch_size: int = 32,
+    validation_every: int = 1,
+    keep: str = "last",
+    checkpoints: Path | str | None = None,
+    monitor: str = "val_accuracy",
+    cache: features.FeatureCache | None = features.SHARED,
+    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+    callbacks: Callable[[], list] = list,
+) -> History:
+    """Train `model` in place through `phases`.
+
+    Args:
+        model: flat classifier, raw 0..255 images in, softmax or logits out.
+        train: images and integer labels.
+        validation: the same, or None.
+        phases: see `Phase` and `two_phases`.
+        seed: of the shuffling (and of `augment`); the same seed gives the same weights on a CPU.
+        batch_size: images in a training step.
+        validation_every: epochs between validations; the last epoch of a phase is always validated.
+        keep: "last" epoch, or "best": the best epoch's weights are reloaded after each phase (needs `checkpoints`).
+        checkpoints: folder for the best weights of each phase, `<phase>.weights.h5`; None keeps none.
+        monitor: what "best" means.
+        cache: where frozen features are kept; None computes them again every epoch, with the same result.
+        augment: `(images (b, h, w, c) float32 0..255, seed (2,) int32) -> images`, applied to training batches;
+            such a phase cannot use cached features.
+        callbacks: makes the further callbacks of each phase.
+
+    Returns:
+        The curves and facts of each phase.
+
+    Raises:
+        ValueError: unknown layers, monitor or `keep`, or `keep="best"` without a folder.
+        FreezingError: what should be frozen moved, or what should train did not.
+    """
+    if keep not in ("last", "best") or (keep == "best" and checkpoints is None):
+        raise ValueError(f"Expected keep='last', or 'best' with a folder. Received: {keep=}, {checkpoints=}")
+    history = History()
+    for number, phase in enumerate(phases):
+        started = time.perf_counter()
+        steps = -(-len(train[0]) // batch_size)
+        optimizer = keras.optimizers.Adam(_rate(phase, steps))
+        history.trainable[phase.name] = freeze(
+            model, phase.train, optimizer=optimizer, steps_per_execution=min(steps, 50), expect=phase.expect
+        )
+        part, part_train, part_validation = _cached(model, train, validation, None if augment else cache)
+        history.cached[phase.name] = part is not model
+        batches = training_batches(part_train, batch_size, seed + 1000 * number, augment)
+        before = snapshot(model)
+        extra = callbacks()
+        if checkpoints is not None:
+            check_monitor(model, monitor, validation=validation is not None)
+            best = BestCheckpoint(Path(checkpoints) / f"{phase.name}.weights.h5", monitor, model)
+            history.best[phase.name] = best.path
+            extra.append(best)
+        if part is not model:
+            compile_classifier(part, optimizer, min(steps, 50))
+        _fit(part, batches, part_validation, phase, validation_every, extra, history)
+        history.moved[phase.name] = prove_moves(before, model, phase.train)
+        if keep == "best":
+            model.load_weights(history.best[phase.name])
+        history.seconds[phase.name] = time.perf_counter() - started
+    return history
+
+
+def training_batches(
+    pair: Pair, batch_size: int, seed: int, augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
+) -> tf.data.Dataset:
+    """Return shuffled batches of `pair`; the order depends on `seed` and the epoch alone, not on what the inputs are."""
+    inputs, labels = pair
+    batches = tf.data.Dataset.from_tensor_slices((inputs, labels.astype(np.int32)))
+    batches = batches.shuffle(len(inputs), seed=seed).batch(batch_size)
+    if augment is not None:
+        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+
+        def apply(batch, pair_of_seeds):
+            images, targets = batch
+            return augment(tf.cast(images, tf.float32), tf.cast(pair_of_seeds, tf.int32)), targets
+
+        batches = tf.data.Dataset.zip(batches, seeds).map(
+            apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+    return batches.prefetch(2)
+
+
+def _rate(phase: Phase, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    if phase.schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(phase.learning_rate, phase.epochs * steps)
+    return phase.learning_rate
+
+
+def _cached(
+    model: keras.Model, train: Pair, validation: Pair | None, cache: features.FeatureCache | None
+) -> tuple[keras.Model, Pair, Pair | None]:
+    """Return the part that must run every epoch, with its inputs: the whole model if nothing can be cached."""
+    parts = features.split(model) if cache is not None else None
+    if parts is None:
+        return model, train, validation
+    base, head = parts
+    pairs = [pair and (cache.features(base, pair[0]), pair[1]) for pair in (train, validation)]
+    return head, *pairs
+
+
+def _fit(
+    part: keras.Model,
+    batches: tf.data.Dataset,
+    validation: Pair | None,
+    phase: Phase,
+    validation_every: int,
+    callbacks: list,
+    history: History,
+) -> None:
+    if validation is not None:
+        callbacks = [Validation(part, *validation, every=validation_every), *callbacks]
+    log = part.fit(batches, epochs=phase.epochs, shuffle=False, verbose=0, callbacks=callbacks).history
+    history.accuracy += log["accuracy"]
+    history.loss += log["loss"]
+    validated = _validated_epochs(phase.epochs, validation_every) if validation is not None else []
+    for name in ("val_accuracy", "val_loss"):
+        values = dict(zip(validated, log.get(name, []), strict=True))
+        getattr(history, name).extend(values.get(epoch) for epoch in range(phase.epochs))
+    history.phase += [phase.name] * phase.epochs
+
+
+def _validated_epochs(epochs: int, every: int) -> list[int]:
+    return [epoch for epoch in range(epochs) if (epoch + 1) % every == 0 or epoch + 1 == epochs]

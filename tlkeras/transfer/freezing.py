@@ -1,0 +1,125 @@
+"""Freezing that cannot be forgotten: choose the trained layers, compile, assert the count, prove what moved."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+Train = str | int | Sequence[str]  # "all", "head", how many of the last layers, or names of layers
+
+
+class FreezingError(RuntimeError):
+    """A frozen weight moved, a trained layer did not, or the trainable parameters are not as many as expected."""
+
+
+def trained_layers(model: keras.Model, train: Train) -> list[str]:
+    """Return the names of the layers with weights that `train` selects, in model order.
+
+    Args:
+        model: a flat model.
+        train: "all"; "head" (the last layer with weights); a number n (the last n layers with weights);
+            or names of layers.
+
+    Raises:
+        ValueError: an unknown layer, or a number outside 0..layers with weights.
+    """
+    names = [layer.name for layer in model.layers if layer.weights]
+    if train == "all":
+        return names
+    if train == "head":
+        return names[-1:]
+    if isinstance(train, int) and not isinstance(train, bool):
+        if not 0 <= train <= len(names):
+            raise ValueError(f"Expected to train 0 to {len(names)} of the last layers. Received: train={train}")
+        return names[len(names) - train :]
+    chosen = {train} if isinstance(train, str) else set(train)
+    unknown = sorted(chosen - set(names))
+    if unknown:
+        raise ValueError(f"Expected 'all', 'head', a number, or names out of {names}. Received: train={unknown}")
+    return [name for name in names if name in chosen]
+
+
+def count_trainable(model: keras.Model) -> int:
+    """Count the trainable parameters."""
+    return int(sum(np.prod(weight.shape, dtype=int) for weight in model.trainable_weights))
+
+
+def freeze(
+    model: keras.Model,
+    train: Train,
+    *,
+    learning_rate: float = 1e-3,
+    optimizer: keras.optimizers.Optimizer | None = None,
+    steps_per_execution: int = 1,
+    expect: int | None = None,
+) -> int:
+    """Freeze all but the chosen layers AND compile: in Keras 3, `trainable` alone changes nothing after a `fit`.
+
+    Args:
+        model: a flat classifier with softmax (or logit) outputs and integer labels.
+        train: which layers train, see `trained_layers`.
+        learning_rate: of the default Adam; ignored if `optimizer` is given.
+        optimizer: a fresh one; None means Adam.
+        steps_per_execution: batches per compiled call.
+        expect: how many trainable parameters there must be.
+
+    Returns:
+        The number of trainable parameters.
+
+    Raises:
+        FreezingError: another number of trainable parameters than `expect`.
+        ValueError: an unknown layer.
+    """
+    chosen = set(trained_layers(model, train))
+    model.trainable = True  # clears what an earlier phase froze
+    for layer in model.layers:
+        layer.trainable = layer.name in chosen or not layer.weights
+    compile_classifier(model, optimizer or keras.optimizers.Adam(learning_rate), steps_per_execution)
+    count = count_trainable(model)
+    if expect is not None and count != expect:
+        raise FreezingError(f"Expected {expect:,} trainable parameters. Received: {count:,} in {sorted(chosen)}")
+    return count
+
+
+def compile_classifier(model: keras.Model, optimizer: keras.optimizers.Optimizer, steps_per_execution: int = 1) -> None:
+    """Compile with cross-entropy on integer labels and accuracy; XLA stays off, it slows small networks on a CPU."""
+    from_logits = getattr(model.layers[-1], "activation", None) is not keras.activations.softmax
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
+        metrics=["accuracy"],
+        steps_per_execution=steps_per_execution,
+        jit_compile=False,
+    )
+
+
+def snapshot(model: keras.Model) -> dict[str, list[np.ndarray]]:
+    """Copy the weights of every layer that has some: name -> arrays."""
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+
+def largest_moves(before: dict[str, list[np.ndarray]], model: keras.Model) -> dict[str, float]:
+    """Return the largest absolute change of a weight of each layer since `before`."""
+    return {
+        name: max(float(np.abs(new - old).max()) for new, old in zip(model.get_layer(name).get_weights(), arrays))
+        for name, arrays in before.items()
+    }
+
+
+def prove_moves(before: dict[str, list[np.ndarray]], model: keras.Model, train: Train) -> dict[str, float]:
+    """Prove that the frozen layers are bit-identical to `before` and that every trained layer moved.
+
+    Returns:
+        The largest absolute change of each layer.
+
+    Raises:
+        FreezingError: a frozen layer moved or a trained layer did not.
+    """
+    chosen, moves = set(trained_layers(model, train)), largest_moves(before, model)
+    leaked = [name for name, move in moves.items() if name not in chosen and move != 0]
+    stuck = [name for name, move in moves.items() if name in chosen and move == 0]
+    if leaked or stuck:
+        raise FreezingError(
+            f"Expected only {sorted(chosen)} to move. Received: frozen but moved {leaked}, stuck {stuck}"
+        )
+    return moves
