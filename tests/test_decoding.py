@@ -1,4 +1,4 @@
-"""Every publisher's format is decoded from a small file made in the same layout, and the stand-ins are what they say."""
+"""Every publisher's format is decoded from a small file made in the same layout."""
 
 import contextlib
 import gzip
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras.data import cache, decoding, embedded, sources
+from tlkeras.data import decoding, sources
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 
@@ -25,9 +25,9 @@ def _idx(array):
     return gzip.compress(b"\x00\x00\x08" + bytes([array.ndim]) + sizes + array.tobytes())
 
 
-def _write_idx(folder, images, labels):
+def _write_idx(folder, images, labels, prefixes=("train", "t10k")):
     folder.mkdir(parents=True)
-    for prefix in ("train", "t10k"):
+    for prefix in prefixes:
         (folder / f"{prefix}-images-idx3-ubyte.gz").write_bytes(_idx(images))
         (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(_idx(labels))
 
@@ -176,7 +176,7 @@ def test_tiny_imagenet(tmp_path):
     assert arrays["class_names"].tolist() == ["n01|goldfish", "n02|frog"]
 
 
-def test_emnist_letters_are_turned_upright_and_count_from_zero(tmp_path, monkeypatch):
+def test_emnist_of_tfds_is_turned_upright_and_counts_from_zero(tmp_path, monkeypatch):
     images = IMAGES[:, :28, :28, :1]
     part = {"image": images.swapaxes(1, 2), "label": np.array([1, 2, 3, 24, 25, 26])}
     asked = []
@@ -188,55 +188,20 @@ def test_emnist_letters_are_turned_upright_and_count_from_zero(tmp_path, monkeyp
     stub = types.SimpleNamespace(load=load, as_numpy=lambda parts: parts)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", stub)
     monkeypatch.setattr(sources, "open_url", lambda url, method: contextlib.nullcontext())
-    arrays = decoding.emnist_letters(tmp_path)
+    arrays = decoding.emnist_tfds(tmp_path)
     assert asked == [("emnist/letters", ["train", "test"], -1, str(tmp_path))]
     assert np.array_equal(arrays["x_test"], images)
     assert arrays["y_train"].tolist() == [0, 1, 2, 23, 24, 25]
 
 
-@pytest.fixture(scope="module")
-def digits_folder(tmp_path_factory):
-    """Return a folder in which the embedded digits are already parsed: that takes seconds."""
-    folder = tmp_path_factory.mktemp("digits")
-    embedded.digits(folder)
-    return folder
-
-
-def test_embedded_digits_are_balanced_and_always_the_same(digits_folder):
-    arrays = embedded.digits(digits_folder)
-    assert arrays["x_train"].shape == (4000, 28, 28, 1)
-    assert np.bincount(arrays["y_train"]).tolist() == [400] * 10
-    assert np.bincount(arrays["y_test"]).tolist() == [100] * 10
-    everything = np.concatenate([arrays["x_train"], arrays["x_test"]]).reshape(5000, -1)
-    assert len(np.unique(everything, axis=0)) == 5000
-    assert cache.content_fingerprint(arrays) == "9d247c82cd48e214"
-
-
-def test_embedded_digits_are_parsed_once_and_made_again_when_damaged(digits_folder, tmp_path, monkeypatch):
-    folder = shutil.copytree(digits_folder, tmp_path / "datasets")
-    small = {key: value[:10] for key, value in embedded.digits(folder).items()}
-    monkeypatch.setattr(embedded, "_split_digits", lambda: small)
-    assert len(embedded.digits(folder)["x_train"]) == 4000
-    (folder / "mnist_embedded.npz").write_bytes(b"damaged")
-    assert len(embedded.digits(folder)["x_train"]) == 10
-    (folder / "mnist_embedded.npz.json").unlink()
-    monkeypatch.setattr(embedded, "_split_digits", lambda: small | {"y_train": small["y_train"] * 0})
-    assert embedded.digits(folder)["y_train"].tolist() == [0] * 10
-
-
-def test_embedded_digits_need_no_folder_that_can_be_written(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr(embedded, "_split_digits", lambda: {"x_train": IMAGES})
-    assert list(embedded.digits(tmp_path / "file")) == ["x_train"]
-
-
-@pytest.mark.parametrize(("size", "num_classes"), [(32, 10), (32, 200), (96, 10)])
-def test_patches_of_a_class_differ_and_no_test_patch_is_a_training_patch(size, num_classes):
-    arrays = embedded.patches(size, num_classes, train=4, test=2)
-    assert arrays["x_train"].shape == (4 * num_classes, size, size, 3)
-    assert arrays["x_train"].dtype == np.uint8
-    assert np.bincount(arrays["y_test"]).tolist() == [2] * num_classes
-    assert len(set(arrays["class_names"].tolist())) == num_classes
-    train, test = ({image.tobytes() for image in arrays[key]} for key in ("x_train", "x_test"))
-    assert not train & test
-    assert cache.content_fingerprint(arrays) == cache.content_fingerprint(embedded.patches(size, num_classes, 4, 2))
+def test_emnist_of_nist_is_turned_upright_and_counts_from_zero(tmp_path):
+    images, labels = IMAGES[:, :28, :28, 0], np.array([1, 2, 3, 24, 25, 26], np.uint8)
+    prefixes = ("emnist-letters-train", "emnist-letters-test", "emnist-byclass-train")
+    _write_idx(tmp_path / "made" / "gzip", images.swapaxes(1, 2), labels, prefixes)
+    with zipfile.ZipFile(tmp_path / "gzip.zip", "w") as archive:
+        for path in (tmp_path / "made").rglob("*.gz"):
+            archive.write(path, path.relative_to(tmp_path / "made"))
+    shutil.rmtree(tmp_path / "made")
+    arrays = decoding.emnist_zip(tmp_path)
+    assert np.array_equal(arrays["x_train"], images)
+    assert arrays["y_test"].tolist() == [0, 1, 2, 23, 24, 25]

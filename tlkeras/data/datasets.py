@@ -105,7 +105,8 @@ _ALL = (
         sizes=((88_800, 14_800), (124_800, 20_800), (19_191, 3_389)),  # TFDS, all of EMNIST letters, the part below
         licence="NIST data",
         address="tfds emnist/letters",
-        official=Source("official: tfds emnist/letters", decoding.emnist_letters),
+        official=Source("official: tfds emnist/letters", decoding.emnist_tfds),
+        mirrors=(downloads(f"mirror: {decoding.EMNIST.url}", (decoding.EMNIST,), decoding.emnist_zip),),
         class_names=tuple(string.ascii_lowercase),
         editions={"a6c95528304b005d": "a part of EMNIST letters and NIST SD19, 19,191 + 3,389, unbalanced"},
     ),

@@ -14,8 +14,11 @@ import numpy as np
 
 from tlkeras.data import sources
 
-SPLITS = (("train", "train"), ("test", "t10k"))  # our name, name in the IDX files
-EMNIST_URL = "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip"  # what tensorflow-datasets downloads
+SPLITS = ("train", "test")
+EMNIST = sources.Remote(  # what tensorflow-datasets downloads, with its checksum
+    "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
+    "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e",
+)
 PICKLE_GLOBALS = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
@@ -30,10 +33,10 @@ def npz(folder: Path) -> sources.Arrays:
         return {key: archive[key] for key in archive.files}
 
 
-def idx(folder: Path) -> sources.Arrays:
+def idx(folder: Path, prefixes: tuple[str, str] = ("train", "t10k")) -> sources.Arrays:
     """Read the four gzipped IDX files of the MNIST family, wherever in `folder` they lie."""
     arrays = {}
-    for split, prefix in SPLITS:
+    for split, prefix in zip(SPLITS, prefixes, strict=True):
         arrays[f"x_{split}"] = _idx_file(next(folder.rglob(f"{prefix}-images-idx3-ubyte.gz")))
         arrays[f"y_{split}"] = _idx_file(next(folder.rglob(f"{prefix}-labels-idx1-ubyte.gz")))
     return arrays
@@ -130,7 +133,7 @@ def stl10(folder: Path) -> sources.Arrays:
             if name in ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "class_names.txt"):
                 content[name] = archive.extractfile(member).read()
     arrays = {"class_names": np.array(content["class_names.txt"].decode().split())}
-    for split in ("train", "test"):
+    for split in SPLITS:
         images = np.frombuffer(content[f"{split}_X.bin"], np.uint8).reshape(-1, 3, 96, 96)
         arrays[f"x_{split}"] = np.ascontiguousarray(images.transpose(0, 3, 2, 1))
         arrays[f"y_{split}"] = np.frombuffer(content[f"{split}_y.bin"], np.uint8).astype(np.int32) - 1
@@ -161,19 +164,30 @@ def _small_image(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         return np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR))
 
 
-def emnist_letters(folder: Path) -> sources.Arrays:
-    """Get `emnist/letters` through tensorflow-datasets; it is stored transposed, with labels 1..26.
-
-    Returns:
-        Upright images and labels 0..25.
-    """
-    with sources.open_url(EMNIST_URL, method="HEAD"):
+def emnist_tfds(folder: Path) -> sources.Arrays:
+    """Get `emnist/letters` through tensorflow-datasets: upright images, labels 0..25."""
+    with sources.open_url(EMNIST.url, method="HEAD"):
         pass  # tensorflow-datasets itself would retry for minutes when there is no network
     import tensorflow_datasets as tfds
 
-    parts = tfds.load("emnist/letters", split=["train", "test"], batch_size=-1, data_dir=str(folder))
+    parts = tfds.load("emnist/letters", split=list(SPLITS), batch_size=-1, data_dir=str(folder))
     arrays = {}
-    for split, part in zip(("train", "test"), tfds.as_numpy(parts), strict=True):
-        arrays[f"x_{split}"] = np.ascontiguousarray(part["image"].swapaxes(1, 2))
-        arrays[f"y_{split}"] = part["label"].astype(np.int32) - 1
-    return arrays
+    for split, part in zip(SPLITS, tfds.as_numpy(parts), strict=True):
+        arrays |= {f"x_{split}": part["image"], f"y_{split}": part["label"]}
+    return _upright(arrays)
+
+
+def emnist_zip(folder: Path) -> sources.Arrays:
+    """Read the letters out of EMNIST's own gzip.zip: upright images, labels 0..25."""
+    with zipfile.ZipFile(folder / EMNIST.filename) as archive:
+        archive.extractall(folder, [name for name in archive.namelist() if "emnist-letters-" in name])
+    return _upright(idx(folder, ("emnist-letters-train", "emnist-letters-test")))
+
+
+def _upright(arrays: sources.Arrays) -> sources.Arrays:
+    """EMNIST is stored transposed, with labels from 1."""
+    result = {}
+    for split in SPLITS:
+        result[f"x_{split}"] = np.ascontiguousarray(arrays[f"x_{split}"].swapaxes(1, 2))
+        result[f"y_{split}"] = arrays[f"y_{split}"].astype(np.int32) - 1
+    return result

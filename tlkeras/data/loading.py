@@ -216,5 +216,6 @@ def _dataset(
 
 
 def _unavailable(record: datasets.DatasetRecord, reasons: list[str]) -> DataUnavailableError:
-    layout = "x_train, y_train, x_test, y_test, written with numpy.savez,"
+    shape = ", ".join(map(str, record.shape))
+    layout = f"x_train, x_test (uint8, (n, {shape})), y_train, y_test (0..{record.num_classes - 1}), by numpy.savez,"
     return unavailable(record, cache.dataset_path(record.name), layout, reasons)

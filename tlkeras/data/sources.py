@@ -187,11 +187,11 @@ def run_tool(command: list[str], folder: Path) -> None:
         )
     except subprocess.TimeoutExpired as error:
         _unreachable[tool] = f"no result within {TOOL_SECONDS} s"
-        raise UnreachableError(f"{' '.join(command[:2])} failed: {_unreachable[tool]}") from error
+        raise UnreachableError(f"{tool} failed: {_unreachable[tool]}") from error
     except subprocess.CalledProcessError as error:
         message = (error.stderr.strip() or str(error)).splitlines()[-1]
         _unreachable[tool] = message
-        raise UnreachableError(f"{' '.join(command[:2])} failed: {message}") from error
+        raise UnreachableError(f"{tool} failed: {message}") from error
 
 
 def _copy(response: Any, file: BinaryIO, digest: Any, remote: Remote) -> None:
