@@ -7,6 +7,7 @@ import importlib
 
 _PUBLIC = {  # loaded on first use, so that `python -m tlkeras table` does not wait for TensorFlow
     "load": "tlkeras.data",
+    "few_shot": "tlkeras.data.splits",
     "tominet": "tlkeras.models",
     "finetune": "tlkeras.transfer",
     "freeze": "tlkeras.transfer",
@@ -18,6 +19,7 @@ _PUBLIC = {  # loaded on first use, so that `python -m tlkeras table` does not w
     "study": "tlkeras.experiments.runs",
     "load_runs": "tlkeras.experiments.runs",
     "profile": "tlkeras.experiments.runs",
+    "quiet_start": "tlkeras.startup",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -33,10 +33,12 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("report", nargs="?", default="all", help=f"one of {', '.join(REPORTS)}; default: all")
     table.add_argument("--profile", default="paper", help="which stored runs; default: paper")
     table.add_argument("--json", action="store_true", help="rows as JSON")
+    table.add_argument("--readme", action="store_true", help="write the main rows into README.md")
     table.set_defaults(command=_table)
     bench = commands.add_parser("bench", help="speed against a peer, both in one run")
     bench.add_argument("name", nargs="*", help="default: all")
     bench.add_argument("--json", action="store_true", help="rows as JSON")
+    bench.add_argument("--readme", action="store_true", help="record the rows in results/ and write them into README.md")
     bench.set_defaults(command=_bench)
     data = commands.add_parser("data", help="what is cached, from which source, fingerprint, licence")
     data.add_argument("name", nargs="?", help="fetch this data set if it is not there, and describe it")
@@ -65,8 +67,10 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from tlkeras.experiments import runs
+    from tlkeras.experiments import readme, runs
 
+    if options.readme:
+        return readme.write_results(_reports("all"))
     rows = []
     for report in _reports(options.report):
         stored = runs.load_runs(report, runs.profile(options.profile))
@@ -76,8 +80,11 @@ def _table(options: argparse.Namespace) -> None:
 
 def _bench(options: argparse.Namespace) -> None:
     from tlkeras import benchmarks
+    from tlkeras.experiments import readme
 
     rows = benchmarks.run(options.name)
+    if options.readme:
+        readme.record_speed(rows)
     if options.json:
         print(json.dumps(rows, indent=1))
         return
@@ -90,7 +97,8 @@ def _data(options: argparse.Namespace) -> None:
     from tlkeras import data
 
     if options.name:
-        data.load(options.name)
+        record = data.RECORDS.get(options.name)
+        (data.folder if record and record.folder else data.load)(options.name)
     for row in data.status():
         if options.name in (None, row["name"]):
             print("\n    ".join([row.pop("name"), *(f"{key}: {value}" for key, value in row.items())]))

@@ -14,7 +14,7 @@ def run(names: list[str] | None = None) -> list[dict]:
     Raises:
         ValueError: an unknown name.
     """
-    names = list(BENCHMARKS) if not names else names
+    names = names if names else list(BENCHMARKS)
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         raise ValueError(f"Expected benchmarks out of {list(BENCHMARKS)}. Received: {unknown}")

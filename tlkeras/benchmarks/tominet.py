@@ -19,8 +19,9 @@ def rows() -> list[dict]:
     cut = report.parts(arm, seed=0)
     count = len(cut["validation"][1])
     equal = (
-        f"TomiNet, conv layers frozen, letters weights, same 100 digits, batch 32, Adam 1e-3, {arm.head_epochs} epochs, "
-        f"validation on {count:,} digits every epoch, tracing and feature extraction included, median of 3; "
+        "TomiNet, conv layers frozen, letters weights, same 100 digits, batch 32, Adam 1e-3, "
+        f"{arm.head_epochs} epochs, validation on {count:,} digits every epoch, tracing and feature extraction "
+        "included, median of 3; "
     )
     ours = functools.partial(_cached_head, arm, cut)
     found = [

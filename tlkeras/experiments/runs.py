@@ -121,26 +121,33 @@ def run_once(report: ModuleType, arm: str, seed: int, profile_name: str) -> dict
     if path and path.exists():
         return json.loads(path.read_text())
     started = time.perf_counter()
-    with _no_retracing_warnings():
+    with _no_retracing_warnings(), _bounded_memory():
         result = report.run(settings, seed)
-    _free_memory()
     run = {
         "report": report.NAME, "arm": arm, "seed": seed, "profile": profile_name, "settings": as_dict,
         "metrics": {name: round(value, 6) for name, value in result.metrics.items()},
-        **inputs, "wall_seconds": round(time.perf_counter() - started, 2), "peak_memory_mib": _peak_memory(), **describe(),
-        "details": result.details, "history": result.history,
+        **inputs, "wall_seconds": round(time.perf_counter() - started, 2), "peak_memory_mib": _peak_memory(),
+        **describe(), "details": result.details, "history": result.history,
     }  # fmt: skip
     if path:
         write_json(path, run)
     return run
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: object) -> None:
+    """Write compact JSON atomically."""
+    write_text(path, json.dumps(content, separators=(",", ":")) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
     """Write under a temporary name, then rename: an interrupted run leaves nothing behind that counts."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content, separators=(",", ":"), allow_nan=True) + "\n")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_runs(report: ModuleType, profile_name: str = "paper", arms: Sequence[str] | None = None) -> list[dict]:
@@ -167,12 +174,25 @@ def _no_retracing_warnings() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _free_memory() -> None:
-    """Forget the graphs of the last run; without this, repeated runs grow without bound."""
-    import keras  # late: tables and tests need no Keras
+@contextlib.contextmanager
+def _bounded_memory() -> Iterator[None]:
+    """Free what TensorFlow and Keras keep of a run.
 
-    keras.utils.clear_session(free_memory=False)
-    gc.collect()
+    Each compiled `fit` registers a custom gradient (the optimizer's all-reduce) for ever, and with it the model's
+    graphs: about 10 MiB a run of even a tiny network. What was registered meanwhile is forgotten here.
+    """
+    import keras  # late: tables and tests need no Keras
+    from tensorflow.python.framework import ops  # no public way; guarded, since it may move
+
+    registry = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
+    before = set(registry)
+    try:
+        yield
+    finally:
+        for name in [name for name in registry if name.startswith("CustomGradient-") and name not in before]:
+            del registry[name]
+        keras.utils.clear_session(free_memory=False)
+        gc.collect()
 
 
 def _peak_memory() -> float | None:

@@ -25,7 +25,7 @@ def tominet(
             cannot classify ten digits, and 10 in EJ4 (12,986 parameters).
         input_shape: `(height, width, channels)` of raw images, values 0..255; each side at least `2 ** len(filters)`.
         weights: None (random), or the name of weights trained by this project: "fashion_mnist", "letters",
-            "cyrillic_letters", "mnist". The dense layer is loaded too if it has as many outputs, else it stays new.
+            "cyrillic_letters", "mnist". The dense layer is loaded too if it has the same shape, else it stays new.
         filters: channels of each block; the report's are (32, 16).
         classifier_activation: "softmax" (probabilities), or None (logits).
 
@@ -56,7 +56,8 @@ def _check(num_classes: int, input_shape: tuple[int, int, int], filters: tuple[i
     if num_classes < 2:
         raise ValueError(f"A classifier needs at least 2 classes. Received: num_classes={num_classes}")
     smallest = 2 ** len(filters)
-    if len(input_shape) != 3 or min(input_shape[:2]) < smallest:
+    sides = [size or 0 for size in input_shape]  # None is a side of any size: the dense layer needs to know it
+    if len(sides) != 3 or min(sides[:2]) < smallest or sides[2] < 1:
         raise ValueError(
             f"input_shape must be (height, width, channels) with sides of at least {smallest}. "
             f"Received: input_shape={input_shape}"

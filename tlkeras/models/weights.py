@@ -53,13 +53,17 @@ def save(model: keras.Model, path: Path, record: Mapping[str, object]) -> None:
     """Write every weight of `model` (float32) to `path` (.npz) and `record` beside it (.json), atomically."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    np.savez_compressed(partial, **{name: keras.ops.convert_to_numpy(v) for name, v in tensor_names(model).items()})
-    full = {**record, "file": path.name, "sha256": _sha256(partial), "parameters": model.count_params()}
-    partial_record = path.with_suffix(".partial.json")
-    partial_record.write_text(json.dumps(full, indent=1) + "\n")
-    os.replace(partial, path)
-    os.replace(partial_record, path.with_suffix(".json"))
+    partial, partial_record = path.with_suffix(".partial.npz"), path.with_suffix(".partial.json")
+    tensors = {name: keras.ops.convert_to_numpy(variable) for name, variable in tensor_names(model).items()}
+    try:
+        np.savez_compressed(partial, **tensors)
+        full = {**record, "file": path.name, "sha256": _sha256(partial), "parameters": model.count_params()}
+        partial_record.write_text(json.dumps(full, indent=1) + "\n")
+        os.replace(partial, path)
+        os.replace(partial_record, path.with_suffix(".json"))
+    finally:
+        partial.unlink(missing_ok=True)
+        partial_record.unlink(missing_ok=True)
 
 
 def record(name: str, folder: Path = PRETRAINED) -> dict:
@@ -102,8 +106,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
         WeightFileError: the file is missing, truncated or no .npz.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
     except Exception as error:  # zipfile, zlib, numpy and the operating system each raise their own
         raise WeightFileError(f"Expected a readable .npz of named tensors ({error}). Received: {path}") from error
 
@@ -150,8 +154,8 @@ def _check_fit(wanted: Mapping[str, keras.Variable], offered: Mapping[str, np.nd
         if tuple(variable.shape) != offered[name].shape:
             shapes = f"{name} of {offered[name].shape}"
             raise WeightFileError(f"Expected {name} of shape {tuple(variable.shape)}. Received: {shapes}")
-        if not np.isfinite(offered[name]).all():
-            raise WeightFileError(f"Expected finite weights. Received: NaN or infinity in {name}")
+        if offered[name].dtype.kind != "f" or not np.isfinite(offered[name]).all():
+            raise WeightFileError(f"Expected finite floats. Received: NaN, infinity or {offered[name].dtype} in {name}")
 
 
 def _sha256(path: Path) -> str:

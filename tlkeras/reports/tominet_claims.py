@@ -42,7 +42,7 @@ def findings(runs: Sequence[Mapping], claims: Sequence[Claim] = CLAIMS) -> list[
 
     Returns:
         Rows with claim, difference (first minus second), ci_low, ci_high, effect, effect_name, p_adjusted, n, held
-        ("held", "did not hold", "not decided").
+        ("held", "held (no difference shown)", "not shown", "did not hold", "not decided (n too small)").
     """
     compared = [tables.comparison_rows(runs, [(claim.first, claim.second)], claim.metric)[0] for claim in claims]
     adjusted = stats.adjust([row["p"] for row in compared])
@@ -103,6 +103,6 @@ def _verdict(claim: Claim, row: Mapping, p: float) -> str:
     if p >= tables.LEVEL:
         if row["verdict"].startswith("not decided"):
             return "not decided (n too small)"
-        return "not shown" if claim.expected == "first better" else "held: no difference shown"
+        return "not shown" if claim.expected == "first better" else "held (no difference shown)"
     found = "first better" if row["effect"] > (0.0 if "rank-biserial" in row["effect_name"] else 0.5) else "second better"
     return "held" if found == claim.expected else "did not hold"

@@ -88,8 +88,8 @@ def pretrain(dataset: str, folder: Path = weights.PRETRAINED) -> dict:
     """
     if dataset not in SOURCES:
         raise ValueError(f"Expected one of {SOURCES}. Received: {dataset!r}")
+    if (source := data.load(dataset)).stand_in:
+        raise data.DataUnavailableError(f"Source networks are trained on real data only. Received: {source}")
     model, record = train(Settings(dataset))
-    if record["data"]["stand_in"]:
-        raise data.DataUnavailableError(f"Source networks are trained on real data only. Received: {record['data']}")
     weights.save(model, folder / f"tominet_{dataset}.npz", record)
     return record

@@ -18,7 +18,7 @@ def random_affine(
         shear: largest horizontal shear.
 
     Returns:
-        `(images (b, h, w, c) float32, seed (2,) int32) -> images`; the same seed gives the same views; outside is black.
+        `(images (b, h, w, c) float32, seed (2,) int32) -> images`; same seed, same views; outside is black.
 
     Raises:
         ValueError: a negative amount, or zoom of 1 or more.

@@ -13,9 +13,9 @@ def recalibrate(model: keras.Model, images: np.ndarray, *, batch_size: int = 500
     (Ioffe and Szegedy 2015, algorithm 2).
 
     Args:
-        model: any model with BatchNormalization layers.
+        model: any flat model with BatchNormalization layers.
         images: `(n, height, width, channels)`, raw 0..255, at least 2.
-        batch_size: images in a forward pass.
+        batch_size: most images in a forward pass; all passes get as many, give or take one.
 
     Returns:
         The number of layers recalibrated.
@@ -30,11 +30,11 @@ def recalibrate(model: keras.Model, images: np.ndarray, *, batch_size: int = 500
     try:
         for layer in layers:
             layer.trainable = True  # a frozen layer ignores training=True
-        for step, start in enumerate(range(0, len(images), batch_size)):
+        for step, batch in enumerate(np.array_split(images, -(-len(images) // batch_size))):
             for layer in layers:
                 layer.momentum = step / (step + 1)  # makes the exponential average a plain one
-            model(images[start : start + batch_size], training=True)
+            model(batch, training=True)
     finally:
-        for layer, (momentum, trainable) in zip(layers, kept):
+        for layer, (momentum, trainable) in zip(layers, kept, strict=True):
             layer.momentum, layer.trainable = momentum, trainable
     return len(layers)

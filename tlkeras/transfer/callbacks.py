@@ -9,9 +9,9 @@ import keras
 class BestCheckpoint(keras.callbacks.ModelCheckpoint):
     """Save the weights of the best epoch of ONE training phase; make a new one for each phase.
 
-    Keras' own, reused, keeps the first phase's best, and a monitor name that is not logged saves every epoch with no more
-    than a warning. This one refuses both, and renames a finished file into place, so that a
-    killed run leaves the last good weights.
+    Keras' own, reused, keeps the first phase's best, and a monitor name that is not logged saves every epoch with no
+    more than a warning. This one refuses both, and renames a finished file into place, so that a killed run leaves
+    the last good weights.
 
     Args:
         path: ends in `.weights.h5`.
@@ -43,14 +43,18 @@ class BestCheckpoint(keras.callbacks.ModelCheckpoint):
             raise ValueError(f"Expected a new BestCheckpoint for each phase. Received: one used before, {self.path}")
         self._used = True
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._partial.unlink(missing_ok=True)  # of a run that was killed
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Save if better; epochs without validation are passed over."""
         if self.monitor not in (logs or {}):
             return
-        super().on_epoch_end(epoch, logs)
-        if self._partial.exists():
-            os.replace(self._partial, self.path)
+        try:
+            super().on_epoch_end(epoch, logs)
+            if self._partial.exists():
+                os.replace(self._partial, self.path)
+        finally:
+            self._partial.unlink(missing_ok=True)
 
 
 def check_monitor(model: keras.Model, monitor: str, *, validation: bool) -> None:

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tlkeras.transfer.freezing import has_logits
+
 
 class Evaluator:
     """Mean cross-entropy (nats) and accuracy of `model` over a data set; traced once.
@@ -14,7 +16,7 @@ class Evaluator:
     """
 
     def __init__(self, model: keras.Model, batch_size: int = 1000) -> None:
-        from_logits = getattr(model.layers[-1], "activation", None) is not keras.activations.softmax
+        from_logits = has_logits(model)
         self.batch_size = batch_size
 
         @tf.function(reduce_retracing=True)

@@ -24,33 +24,41 @@ def split(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     Returns:
         `(base, head)`, which share the model's layers: `head(base(x)) == model(x)`; None if there is nothing to save.
     """
-    tensor, static = model.inputs[0], True
-    for layer in model.layers[1:]:
-        single = isinstance(layer.output, keras.KerasTensor) and len(layer._inbound_nodes) == 1
-        static = static and single and not layer.trainable_weights and not _random(layer)
-        if not static:
+    graph = getattr(model, "_functional", model)  # what a Sequential model wraps
+    calls = [_calls(graph, operation) for operation in graph.operations]
+    tensor = None
+    for position, operation in enumerate(graph.operations[1:-1], start=1):
+        outputs = [output for call in calls[position] for output in call.outputs]
+        if len(outputs) != 1 or not _static(operation):
             break
-        if _is_bottleneck(model, layer):
-            tensor = layer.output
-    if tensor is model.inputs[0]:
+        if _is_bottleneck(graph, calls, position):
+            tensor = outputs[0]
+    if tensor is None:
         return None
     base = keras.Model(model.inputs[0], tensor)
     return (base, keras.Model(tensor, model.outputs[0])) if base.weights else None
 
 
-def _random(layer: keras.layers.Layer) -> bool:
-    return any(isinstance(value, keras.random.SeedGenerator) for value in vars(layer).values())
+def _calls(graph: keras.Model, operation: keras.Operation) -> list:
+    """Return the nodes of `operation` in this graph; heads cut before, and other models, call it too."""
+    own = {id(node) for nodes in graph._nodes_by_depth.values() for node in nodes}
+    return [node for node in operation._inbound_nodes if id(node) in own]
 
 
-def _is_bottleneck(model: keras.Model, layer: keras.layers.Layer) -> bool:
-    """Whether every path from the layers before `layer` to the output leads through it."""
-    position = {other.name: i for i, other in enumerate(model.layers)}
-    here = position[layer.name]
-    for later in model.layers[here + 1 :]:
-        for parent in later._inbound_nodes[0].parent_nodes:
-            if position.get(parent.operation.name, here) < here:
-                return False
-    return True
+def _static(operation: keras.Operation) -> bool:
+    """Whether the operation neither trains (normalisation without scale and offset has a state too) nor is random."""
+    if not isinstance(operation, keras.layers.Layer):
+        return True
+    state = [value for layer in operation._flatten_layers() for value in vars(layer).values()]
+    random = any(isinstance(value, keras.random.SeedGenerator) for value in state)
+    return not random and not (operation.trainable and operation.weights)
+
+
+def _is_bottleneck(graph: keras.Model, calls: list[list], position: int) -> bool:
+    """Whether every path from the operations before `position` to the output leads through the one there."""
+    before = set(graph.operations[:position])
+    later = [call for own in calls[position + 1 :] for call in own]
+    return not any(parent.operation in before for call in later for parent in call.parent_nodes)
 
 
 class FeatureCache:
@@ -81,8 +89,7 @@ class FeatureCache:
 
     @staticmethod
     def _key(base: keras.Model, images: np.ndarray) -> str:
-        settings = [(type(layer).__name__, layer.get_config()) for layer in base.layers]
-        architecture = hashlib.sha256(repr(settings).encode()).hexdigest()
+        architecture = hashlib.sha256(repr(base.get_config()["layers"]).encode()).hexdigest()
         return f"{architecture}-{fingerprint(base)}-{data_fingerprint(images)}"
 
 

@@ -94,7 +94,8 @@ def finetune(
         train: images and integer labels.
         validation: the same, or None.
         phases: see `Phase` and `two_phases`.
-        seed: of the shuffling (and of `augment`); the same seed gives the same weights on a CPU.
+        seed: of the shuffling (and of `augment`), together with `keras.utils.set_random_seed`; the same seeds give the
+            same weights on a CPU.
         batch_size: images in a training step.
         validation_every: epochs between validations; the last epoch of a phase is always validated.
         keep: "last" epoch, or "best": the best epoch's weights are reloaded after each phase (needs `checkpoints`).
@@ -112,8 +113,7 @@ def finetune(
         ValueError: unknown layers, monitor or `keep`, or `keep="best"` without a folder.
         FreezingError: what should be frozen moved, or what should train did not.
     """
-    if keep not in ("last", "best") or (keep == "best" and checkpoints is None):
-        raise ValueError(f"Expected keep='last', or 'best' with a folder. Received: {keep=}, {checkpoints=}")
+    _check(keep, checkpoints, batch_size, validation_every)
     history = History()
     for number, phase in enumerate(phases):
         started = time.perf_counter()
@@ -126,15 +126,11 @@ def finetune(
         history.cached[phase.name] = part is not model
         batches = training_batches(part_train, batch_size, seed + 1000 * number, augment)
         before = snapshot(model)
-        extra = callbacks()
-        if checkpoints is not None:
-            check_monitor(model, monitor, validation=validation is not None)
-            best = BestCheckpoint(Path(checkpoints) / f"{phase.name}.weights.h5", monitor, model)
-            history.best[phase.name] = best.path
-            extra.append(best)
+        best = _checkpoint(model, phase, checkpoints, monitor, validation)
+        history.best.update((phase.name, checkpoint.path) for checkpoint in best)
         if part is not model:
             compile_classifier(part, optimizer, min(steps, 50))
-        _fit(part, batches, part_validation, phase, validation_every, extra, history)
+        _fit(part, batches, part_validation, phase, validation_every, [*callbacks(), *best], history)
         history.moved[phase.name] = prove_moves(before, model, phase.train)
         if keep == "best":
             model.load_weights(history.best[phase.name])
@@ -145,12 +141,12 @@ def finetune(
 def training_batches(
     pair: Pair, batch_size: int, seed: int, augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
 ) -> tf.data.Dataset:
-    """Return shuffled batches of `pair`; the order depends on `seed` and the epoch alone, not on what the inputs are."""
+    """Return shuffled batches of `pair`; their order depends on `seed`, Keras' global seed and the epoch alone."""
     inputs, labels = pair
     batches = tf.data.Dataset.from_tensor_slices((inputs, labels.astype(np.int32)))
     batches = batches.shuffle(len(inputs), seed=seed).batch(batch_size)
     if augment is not None:
-        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
 
         def apply(batch, pair_of_seeds):
             images, targets = batch
@@ -160,6 +156,23 @@ def training_batches(
             apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
     return batches.prefetch(2)
+
+
+def _check(keep: str, checkpoints: Path | str | None, batch_size: int, validation_every: int) -> None:
+    if keep not in ("last", "best") or (keep == "best" and checkpoints is None):
+        raise ValueError(f"Expected keep='last', or 'best' with a folder. Received: {keep=}, {checkpoints=}")
+    if min(batch_size, validation_every) < 1:
+        raise ValueError(f"Expected whole numbers from 1 up. Received: {batch_size=}, {validation_every=}")
+
+
+def _checkpoint(
+    model: keras.Model, phase: Phase, folder: Path | str | None, monitor: str, validation: Pair | None
+) -> list[BestCheckpoint]:
+    """Return the checkpoint of a phase, none without a folder; refuse a monitor that will not be logged."""
+    if folder is None:
+        return []
+    check_monitor(model, monitor, validation=validation is not None)
+    return [BestCheckpoint(Path(folder) / f"{phase.name}.weights.h5", monitor, model)]
 
 
 def _rate(phase: Phase, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
@@ -194,12 +207,9 @@ def _fit(
     log = part.fit(batches, epochs=phase.epochs, shuffle=False, verbose=0, callbacks=callbacks).history
     history.accuracy += log["accuracy"]
     history.loss += log["loss"]
-    validated = _validated_epochs(phase.epochs, validation_every) if validation is not None else []
+    epochs = range(len(log["loss"]))  # fewer than planned if a callback stopped early
+    validated = [e for e in epochs if (e + 1) % validation_every == 0 or e + 1 == phase.epochs] if validation else []
     for name in ("val_accuracy", "val_loss"):
         values = dict(zip(validated, log.get(name, []), strict=True))
-        getattr(history, name).extend(values.get(epoch) for epoch in range(phase.epochs))
-    history.phase += [phase.name] * phase.epochs
-
-
-def _validated_epochs(epochs: int, every: int) -> list[int]:
-    return [epoch for epoch in range(epochs) if (epoch + 1) % every == 0 or epoch + 1 == epochs]
+        getattr(history, name).extend(values.get(epoch) for epoch in epochs)
+    history.phase += [phase.name] * len(epochs)

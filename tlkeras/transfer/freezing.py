@@ -32,8 +32,8 @@ def trained_layers(model: keras.Model, train: Train) -> list[str]:
         if not 0 <= train <= len(names):
             raise ValueError(f"Expected to train 0 to {len(names)} of the last layers. Received: train={train}")
         return names[len(names) - train :]
-    chosen = {train} if isinstance(train, str) else set(train)
-    unknown = sorted(chosen - set(names))
+    chosen = {train} if isinstance(train, str | bool) else set(train)
+    unknown = sorted(chosen - set(names), key=str)
     if unknown:
         raise ValueError(f"Expected 'all', 'head', a number, or names out of {names}. Received: train={unknown}")
     return [name for name in names if name in chosen]
@@ -83,14 +83,20 @@ def freeze(
 
 def compile_classifier(model: keras.Model, optimizer: keras.optimizers.Optimizer, steps_per_execution: int = 1) -> None:
     """Compile with cross-entropy on integer labels and accuracy; XLA stays off, it slows small networks on a CPU."""
-    from_logits = getattr(model.layers[-1], "activation", None) is not keras.activations.softmax
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=has_logits(model)),
         metrics=["accuracy"],
         steps_per_execution=steps_per_execution,
         jit_compile=False,
     )
+
+
+def has_logits(model: keras.Model) -> bool:
+    """Whether the outputs are logits: the last layer is no softmax."""
+    last = model.layers[-1]
+    softmax = getattr(last, "activation", None) is keras.activations.softmax
+    return not softmax and not isinstance(last, keras.layers.Softmax)
 
 
 def snapshot(model: keras.Model) -> dict[str, list[np.ndarray]]:
@@ -100,8 +106,9 @@ def snapshot(model: keras.Model) -> dict[str, list[np.ndarray]]:
 
 def largest_moves(before: dict[str, list[np.ndarray]], model: keras.Model) -> dict[str, float]:
     """Return the largest absolute change of a weight of each layer since `before`."""
+    after = snapshot(model)
     return {
-        name: max(float(np.abs(new - old).max()) for new, old in zip(model.get_layer(name).get_weights(), arrays))
+        name: max(float(np.abs(new - old).max()) for new, old in zip(after[name], arrays, strict=True))
         for name, arrays in before.items()
     }
 

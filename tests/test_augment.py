@@ -1,0 +1,87 @@
+"""Every image gets its own view, about its centre and within the amounts, and the same seed gives the same views."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import images
+
+from tlkeras.transfer.augment import random_affine
+
+NONE = {"rotation": 0.0, "shift": 0.0, "zoom": 0.0, "shear": 0.0}
+SEED = tf.constant([3, 4], tf.int32)
+BATCH = tf.constant(images(6, shape=(9, 12, 2)), tf.float32)
+
+
+def block(count=64):
+    """Return equal pictures, 21x21, of a bright block in the middle."""
+    pictures = np.zeros((count, 21, 21, 1), np.float32)
+    pictures[:, 8:13, 8:13] = 255
+    return tf.constant(pictures)
+
+
+def centres(pictures):
+    """Return the centres of mass (row, column) relative to the middle."""
+    mass, places = np.asarray(pictures)[..., 0], np.arange(21) - 10
+    total = mass.sum(axis=(1, 2))
+    return (mass.sum(axis=2) @ places) / total, (mass.sum(axis=1) @ places) / total
+
+
+def test_no_amount_is_no_change():
+    np.testing.assert_allclose(random_affine(**NONE)(BATCH, SEED), BATCH, atol=1e-3)
+
+
+def test_the_seed_decides():
+    augment = random_affine()
+    views = augment(BATCH, SEED)
+    np.testing.assert_array_equal(augment(BATCH, SEED), views)
+    np.testing.assert_array_equal(random_affine()(BATCH, SEED), views)
+    assert not np.allclose(augment(BATCH, tf.constant([3, 5])), views)
+
+
+def test_images_of_a_batch_get_different_views():
+    views = np.asarray(random_affine()(block(8), SEED)).reshape(8, -1)
+    assert len(np.unique(views.round(2), axis=0)) == 8
+
+
+def test_shape_type_and_range_are_kept():
+    views = random_affine(rotation=180, shift=0.5, zoom=0.9, shear=1)(BATCH, SEED)
+    assert (views.shape, views.dtype) == (BATCH.shape, tf.float32)
+    assert 0 <= np.min(views) <= np.max(views) <= 255.001
+
+
+def test_a_graph_with_any_batch_size_gives_the_same_views():
+    augment = random_affine()
+    compiled = tf.function(augment, input_signature=[tf.TensorSpec((None, 9, 12, 2)), tf.TensorSpec(2, tf.int32)])
+    np.testing.assert_allclose(compiled(BATCH, SEED), augment(BATCH, SEED), atol=1e-2)
+
+
+def test_what_comes_in_from_outside_is_black():
+    views = np.asarray(random_affine(**NONE | {"shift": 1.0})(tf.fill((32, 9, 9, 1), 200.0), SEED))
+    assert views.min() == 0
+    assert views.max() == pytest.approx(200, abs=0.01)
+
+
+@pytest.mark.parametrize("amounts", [{"rotation": 40.0}, {"zoom": 0.3}, {"shear": 0.5}])
+def test_turning_sizing_and_slanting_keep_the_centre(amounts):
+    pictures = block()
+    views = random_affine(**NONE | amounts)(pictures, SEED)
+    np.testing.assert_allclose(centres(views), 0, atol=0.05)
+    assert not np.allclose(views, pictures, atol=10)
+
+
+def test_shifts_reach_their_amount_and_no_further():
+    rows, columns = centres(random_affine(**NONE | {"shift": 0.2})(block(), SEED))
+    for offsets in (rows, columns):
+        assert -4.21 < offsets.min() < -3 < 3 < offsets.max() < 4.21
+    assert abs(np.corrcoef(rows, columns)[0, 1]) < 0.5
+
+
+def test_zoom_changes_the_size_within_its_amount():
+    areas = np.sum(random_affine(**NONE | {"zoom": 0.3})(block(), SEED), axis=(1, 2, 3)) / (25 * 255)
+    assert 1 / 1.3**2 * 0.95 < areas.min() < 0.8 < 1.2 < areas.max() < 1 / 0.7**2 * 1.05
+
+
+@pytest.mark.parametrize("amount", [{"rotation": -1}, {"shift": -0.1}, {"zoom": -0.1}, {"shear": -1}, {"zoom": 1}])
+def test_bad_amounts_are_refused(amount):
+    with pytest.raises(ValueError, match=r"at least 0 and zoom below 1\. Received: \{'rotation'"):
+        random_affine(**amount)

@@ -1,0 +1,221 @@
+"""Cut where it changes nothing, and never serve features of anything else."""
+
+import keras
+import numpy as np
+import pytest
+from helpers import images, randomised, tiny
+from keras import layers
+
+from tlkeras.transfer import FeatureCache, features, freeze
+from tlkeras.transfer.features import split
+
+INPUTS = images(6, shape=(4, 4, 2))
+
+
+def conv(name, frozen=True):
+    return layers.Conv2D(2, 3, padding="same", name=name, trainable=not frozen)
+
+
+def classifier(inputs, x):
+    return keras.Model(inputs, layers.Dense(3, activation="softmax", name="head")(layers.Flatten(name="flat")(x)))
+
+
+def pixels():
+    return keras.Input((4, 4, 2), name="pixels")
+
+
+def cut_of(model):
+    """Return the last layer before the cut, None without one; check that the halves do what the whole does."""
+    halves = split(model)
+    if halves is None:
+        return None
+    base, head = halves
+    np.testing.assert_allclose(head(base(INPUTS)), model(INPUTS), rtol=1e-5)
+    assert {id(weight) for weight in base.weights + head.weights} == {id(weight) for weight in model.weights}
+    return base.layers[-1].name
+
+
+def test_a_flat_model_is_cut_before_the_first_trained_layer():
+    model = randomised(tiny())
+    for train, last in (("head", "flatten_6"), (2, "max_pool_2"), (3, "batch_norm_1"), (4, "max_pool_1")):
+        freeze(model, train)
+        base, head = split(model)
+        assert base.layers[-1].name == last
+        np.testing.assert_allclose(head(base(images())), model(images()), rtol=1e-5)
+        np.testing.assert_allclose(head(base(images(), training=True), training=False), model(images()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("train", ["all", 5, ["conv_1"], ["conv_1", "dense"]])
+def test_nothing_is_cached_when_nothing_frozen_comes_first(train):
+    model = tiny()
+    freeze(model, train)
+    assert split(model) is None
+
+
+def test_a_model_without_trained_layers_is_cut_before_its_last():
+    model = tiny()
+    freeze(model, 0)
+    assert split(model)[0].layers[-1].name == "flatten_6"
+
+
+def test_splitting_again_gives_the_same_cut():
+    inputs = pixels()
+    stem = conv("stem")(inputs)
+    model = classifier(inputs, layers.Concatenate()([stem, conv("last", frozen=False)(conv("side")(stem))]))
+    assert [cut_of(model) for _ in range(3)] == ["stem"] * 3  # the head calls "side" anew each time
+    model.get_layer("last").trainable = False
+    assert cut_of(model) == "flat"
+
+
+def test_the_cut_is_before_dropout_and_augmentation():
+    inputs = pixels()
+    assert cut_of(classifier(inputs, layers.Dropout(0.5)(conv("frozen")(inputs)))) == "frozen"
+    inputs = pixels()
+    assert cut_of(classifier(inputs, conv("frozen")(layers.RandomFlip()(inputs)))) is None
+    inputs = pixels()
+    nested = keras.Sequential([layers.RandomFlip(), layers.RandomRotation(0.1)])
+    assert cut_of(classifier(inputs, conv("frozen")(nested(inputs)))) is None
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_normalisation_is_static_only_when_it_is_frozen(scale):
+    inputs = pixels()
+    norm = layers.BatchNormalization(name="norm", center=scale, scale=scale)
+    model = randomised(classifier(inputs, norm(conv("frozen")(inputs))))
+    assert cut_of(model) == "frozen"
+    norm.trainable = False
+    assert cut_of(model) == "flat"
+
+
+def residual(inputs, frozen, merge):
+    stem = conv("stem")(inputs)
+    x = conv("last", frozen=frozen)(conv("first")(stem))
+    return classifier(inputs, merge(stem, x))
+
+
+MERGES = {
+    "concatenate": lambda one, other: layers.Concatenate()([one, other]),
+    "add": lambda one, other: layers.Add()([one, other]),
+    "plus": lambda one, other: one + other,
+}
+
+
+@pytest.mark.parametrize("merge", MERGES.values(), ids=MERGES)
+def test_branches_are_cut_only_where_all_paths_meet(merge):
+    assert cut_of(residual(pixels(), frozen=False, merge=merge)) == "stem"
+    assert cut_of(residual(pixels(), frozen=True, merge=merge)) == "flat"
+
+
+def test_there_is_no_cut_beside_a_shortcut_from_the_image():
+    inputs = pixels()
+    x = conv("last", frozen=False)(conv("first")(inputs))
+    assert cut_of(classifier(inputs, layers.Concatenate()([inputs, x]))) is None
+
+
+def test_a_layer_used_twice_is_seen_in_both_places():
+    inputs, shared = pixels(), conv("shared", frozen=False)
+    model = classifier(inputs, layers.Add()([shared(conv("frozen")(inputs)), shared(inputs)]))
+    assert cut_of(model) is None
+    inputs, shared = pixels(), conv("shared", frozen=False)
+    assert cut_of(classifier(inputs, shared(shared(conv("frozen")(inputs))))) == "frozen"
+
+
+def test_a_layer_that_another_model_uses_too_is_no_obstacle():
+    frozen = conv("frozen")
+    classifier(other := pixels(), frozen(other))
+    inputs = pixels()
+    assert cut_of(classifier(inputs, frozen(inputs))) == "flat"
+
+
+def test_a_sequential_model_is_split_too():
+    parts = [pixels(), conv("frozen"), layers.Flatten(name="flat"), layers.Dense(3, name="head")]
+    assert cut_of(keras.Sequential(parts)) == "flat"
+    assert cut_of(keras.Sequential([pixels(), layers.RandomFlip(), *parts[1:]])) is None
+
+
+def small(scale=1 / 255, seed=0, activation="relu"):
+    inputs = keras.Input((2, 2, 1), name="pixels")
+    x = layers.Flatten(name="flat")(layers.Rescaling(scale, name="rescaling")(inputs))
+    return randomised(keras.Model(inputs, layers.Dense(2, activation, name="dense")(x)), seed)
+
+
+PIXELS = images(5, shape=(2, 2, 1))
+
+
+@pytest.fixture(scope="module")
+def base():
+    return small()
+
+
+def test_features_are_computed_once(base):
+    cache = FeatureCache()
+    first = cache.features(base, PIXELS)
+    np.testing.assert_allclose(first, base(PIXELS), rtol=1e-6)
+    assert cache.features(base, PIXELS.copy()) is first
+    assert cache.features(small(), PIXELS) is first  # the same network, built again
+    assert (cache.hits, cache.misses) == (2, 1)
+    np.testing.assert_allclose(FeatureCache().features(base, PIXELS, batch_size=2), first, rtol=1e-6)
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Compute features without tracing a graph: these tests ask when, not how, they are computed."""
+    monkeypatch.setattr(keras.Model, "predict", lambda self, images, **options: np.asarray(self(images)))
+
+
+CHANGES = {
+    "images": lambda: (small(), images(5, seed=1, shape=(2, 2, 1))),
+    "one pixel": lambda: (small(), np.where(np.arange(20).reshape(PIXELS.shape) == 7, 255 - PIXELS, PIXELS)),
+    "fewer images": lambda: (small(), PIXELS[:4]),
+    "type of the images": lambda: (small(), PIXELS.astype(np.float32)),
+    "weights": lambda: (small(seed=1), PIXELS),
+    "preprocessing": lambda: (small(scale=1 / 127.5), PIXELS),
+    "architecture": lambda: (small(activation="tanh"), PIXELS),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_any_change_is_a_miss(base, eager, change):
+    cache = FeatureCache()
+    cache.features(base, PIXELS)
+    other, pictures = change()
+    np.testing.assert_allclose(cache.features(other, pictures), other(pictures))
+    assert (cache.hits, cache.misses) == (0, 2)
+
+
+def test_the_same_layers_wired_otherwise_are_a_miss(eager):
+    cache, found = FeatureCache(), []
+    for shortcut in (0, 1):
+        inputs = keras.Input((2, 2, 1), name="pixels")
+        steps = [layers.Dense(1, name="first")(inputs)]
+        steps.append(layers.Dense(1, name="second")(steps[0]))
+        steps.append(layers.Dense(1, name="third")(steps[1]))
+        wired = randomised(keras.Model(inputs, layers.Add(name="add")([steps[2], steps[shortcut]])))
+        found.append(cache.features(wired, PIXELS))
+        np.testing.assert_allclose(found[-1], wired(PIXELS))
+    assert cache.misses == 2
+    assert not np.allclose(*found)
+
+
+def test_the_oldest_features_go_first(base, eager):
+    one, two, three = (images(5, seed=seed, shape=(2, 2, 1)) for seed in range(3))
+    cache = FeatureCache(max_bytes=2 * base(one).numpy().nbytes)
+    for pictures in (one, two, one, three):  # "two" was used longest ago when "three" needs its place
+        cache.features(base, pictures)
+    assert (cache.hits, cache.misses) == (1, 3)
+    cache.features(base, one)
+    cache.features(base, three)
+    assert (cache.hits, cache.misses) == (3, 3)
+    cache.features(base, two)
+    assert (cache.hits, cache.misses) == (3, 4)
+
+
+def test_features_larger_than_the_cache_are_still_computed(base, eager):
+    cache = FeatureCache(max_bytes=1)
+    for seed in range(2):
+        pictures = images(5, seed, (2, 2, 1))
+        np.testing.assert_allclose(cache.features(base, pictures), base(pictures))
+
+
+def test_the_process_shares_one_cache():
+    assert isinstance(features.SHARED, FeatureCache)

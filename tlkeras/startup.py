@@ -1,0 +1,20 @@
+"""Import TensorFlow without its start-up lines, for notebooks."""
+
+import os
+
+
+def quiet_start() -> None:
+    """Import TensorFlow while file descriptor 2 points nowhere; call it first in a notebook.
+
+    TF_CPP_MIN_LOG_LEVEL hides only some of the native lines (TensorFlow 2.21). An error of the import itself is
+    raised as always. It sets that variable, unless you did, and changes nothing else.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
