@@ -67,6 +67,12 @@ def test_freeze_returns_the_count_and_marks_the_layers(model, train):
     assert [layer.name for layer in model.layers if layer.weights and layer.trainable] == chosen
 
 
+def test_a_model_that_was_frozen_as_a_whole_trains_again():
+    model = tiny()
+    model.trainable = False
+    assert freezing.freeze(model, "head") == 39
+
+
 def test_a_wrong_count_is_an_error(model):
     with pytest.raises(freezing.FreezingError, match=r"^Expected 1,234 trainable .*Received: 39 in \['dense'\]$"):
         freezing.freeze(model, "head", expect=1234)

@@ -38,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="speed against a peer, both in one run")
     bench.add_argument("name", nargs="*", help="default: all")
     bench.add_argument("--json", action="store_true", help="rows as JSON")
-    bench.add_argument("--readme", action="store_true", help="record the rows in results/ and write them into README.md")
+    bench.add_argument(
+        "--readme", action="store_true", help="record the rows in results/ and write them into README.md"
+    )
     bench.set_defaults(command=_bench)
     data = commands.add_parser("data", help="what is cached, from which source, fingerprint, licence")
     data.add_argument("name", nargs="?", help="fetch this data set if it is not there, and describe it")

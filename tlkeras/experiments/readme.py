@@ -27,7 +27,14 @@ def speed() -> str:
     for row in json.loads(SPEED.read_text(encoding="utf-8")):
         peer = "-" if row["peer"] is None else f"{row['peer']} {row['unit']}"
         ratio = "-" if row["ratio"] is None else f"{row['ratio']}x"
-        cells = [row["name"], f"{row['ours']} {row['unit']}", peer, ratio, row["equal"], f"{row['date']}, {row['device']}"]
+        cells = [
+            row["name"],
+            f"{row['ours']} {row['unit']}",
+            peer,
+            ratio,
+            row["equal"],
+            f"{row['date']}, {row['device']}",
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -57,7 +57,7 @@ def save(model: keras.Model, path: Path, record: Mapping[str, object]) -> None:
     tensors = {name: keras.ops.convert_to_numpy(variable) for name, variable in tensor_names(model).items()}
     try:
         np.savez_compressed(partial, **tensors)
-        full = {**record, "file": path.name, "sha256": _sha256(partial), "parameters": model.count_params()}
+        full = {**record, "file": path.name, "sha256": file_sha256(partial), "parameters": model.count_params()}
         partial_record.write_text(json.dumps(full, indent=1) + "\n")
         os.replace(partial, path)
         os.replace(partial_record, path.with_suffix(".json"))
@@ -89,7 +89,7 @@ def load_pretrained(
     """
     facts = record(name, folder)
     path = folder / facts["file"]
-    if not path.exists() or _sha256(path) != facts["sha256"]:
+    if not path.exists() or file_sha256(path) != facts["sha256"]:
         raise WeightFileError(f"{path.name} is not the recorded file; install tlkeras again. Received: {path}")
     tensors = read(path)
     head_fits = not new_head and all(
@@ -158,5 +158,5 @@ def _check_fit(wanted: Mapping[str, keras.Variable], offered: Mapping[str, np.nd
             raise WeightFileError(f"Expected finite floats. Received: NaN, infinity or {offered[name].dtype} in {name}")
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -29,7 +29,9 @@ CLAIMS = (
     Claim("letters first is better than no transfer, 150 epochs (Table 1)", "letters", "scratch_150"),
     Claim("... and with batch-norm statistics recalibrated in both (ours)", "letters", "scratch_150", RECALIBRATED),
     Claim("clothes first is no better than no transfer, 50 epochs", "fashion", "scratch_50", expected="second better"),
-    Claim("clothes first is no better than no transfer, 150 epochs", "fashion", "scratch_150", expected="second better"),
+    Claim(
+        "clothes first is no better than no transfer, 150 epochs", "fashion", "scratch_150", expected="second better"
+    ),
     Claim("... recalibrated in both (ours)", "fashion", "scratch_150", RECALIBRATED, expected="second better"),
     Claim("any letters will do: Cyrillic against Latin (ours)", "cyrillic", "letters", expected="no difference shown"),
 )
@@ -104,5 +106,7 @@ def _verdict(claim: Claim, row: Mapping, p: float) -> str:
         if row["verdict"].startswith("not decided"):
             return "not decided (n too small)"
         return "not shown" if claim.expected == "first better" else "held (no difference shown)"
-    found = "first better" if row["effect"] > (0.0 if "rank-biserial" in row["effect_name"] else 0.5) else "second better"
+    found = (
+        "first better" if row["effect"] > (0.0 if "rank-biserial" in row["effect_name"] else 0.5) else "second better"
+    )
     return "held" if found == claim.expected else "did not hold"

@@ -1,0 +1,49 @@
+"""Preprocessing as a layer of the model, so that weights cannot travel without it: raw 0..255 RGB goes in."""
+
+import keras
+
+MODES = {  # channel order, then (x * scale - mean) / deviation, per channel of the reordered image
+    "unit": {"flip": False, "scale": 1 / 255, "mean": (0.0, 0.0, 0.0), "deviation": (1.0, 1.0, 1.0)},
+    "caffe": {"flip": True, "scale": 1.0, "mean": (104.0, 117.0, 123.0), "deviation": (1.0, 1.0, 1.0)},
+    "torch": {"flip": False, "scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "deviation": (0.229, 0.224, 0.225)},
+}
+
+
+@keras.saving.register_keras_serializable(package="tlkeras")
+class Preprocessing(keras.layers.Layer):
+    """Turn raw RGB images into what a network was trained on.
+
+    Args:
+        mode: "unit" (RGB, 0..1), "caffe" (BGR, 0..255 minus 104, 117, 123), or "torch" (RGB, 0..1, standardised with
+            the ImageNet mean and deviation).
+
+    Input and output are `(batch, height, width, 3)`; the input is 0..255 of any dtype and is not overwritten.
+
+    Raises:
+        ValueError: an unknown mode, or other than 3 channels.
+    """
+
+    def __init__(self, mode: str, **kwargs) -> None:
+        if mode not in MODES:
+            raise ValueError(f"Expected a mode out of {list(MODES)}. Received: mode={mode!r}")
+        super().__init__(**kwargs)
+        self.mode = mode
+
+    def build(self, input_shape: tuple) -> None:
+        """Check the channels."""
+        if input_shape[-1] != 3:
+            raise ValueError(f"Expected images of 3 channels (RGB). Received: input_shape={input_shape}")
+
+    def call(self, images):
+        """Return the preprocessed images, in the layer's dtype."""
+        mode = MODES[self.mode]
+        x = keras.ops.cast(images, self.compute_dtype)
+        x = keras.ops.flip(x, axis=-1) if mode["flip"] else x
+        constants = [
+            keras.ops.convert_to_tensor(mode[name], dtype=self.compute_dtype) for name in ("mean", "deviation")
+        ]
+        return (x * mode["scale"] - constants[0]) / constants[1]
+
+    def get_config(self) -> dict:
+        """Return what builds the same layer again."""
+        return {**super().get_config(), "mode": self.mode}
