@@ -1,8 +1,8 @@
 """Check backbones against numbers of another implementation: `python tests/backbone_oracle.py FILE.npz`.
 
-The file holds uint8 images `image<size>` and, under `squeezenet/<preprocessing>/<size>/`, `alexnet/` and `vgg16/`, facts
-of the last feature map: shape, channel_mean, and for some sum and corner. Prints each row's worst relative error and
-the worst row; exits 1 above 1e-4 (float32), or where no row could be checked.
+The file holds uint8 images `image<size>` and, under `squeezenet/<preprocessing>/<size>/`, `alexnet/` and `vgg16/`,
+facts of the last feature map: shape, channel_mean, and for some sum and corner. Prints each row's worst relative error
+and the worst row; exits 1 above 1e-4 (float32), or where no row could be checked.
 """
 
 import argparse

@@ -78,8 +78,8 @@ def artefact(runs: Sequence[Mapping], arms: Sequence[str], baseline: str) -> lis
     """How much of the gain over `baseline` is gone once both sides have right batch-norm statistics.
 
     Returns:
-        Rows with arm, baseline, gain (mean difference of test accuracy), gain_recalibrated, share (1 - recalibrated / gain)
-        with its 95 % percentile bootstrap interval over draws (pairs kept together), n.
+        Rows with arm, baseline, gain (mean difference of test accuracy), gain_recalibrated, share (1 -
+        gain_recalibrated / gain) with its 95 % percentile bootstrap interval over draws (pairs kept together), n.
     """
     rows = []
     for arm in arms:
@@ -87,9 +87,9 @@ def artefact(runs: Sequence[Mapping], arms: Sequence[str], baseline: str) -> lis
         draws = np.random.default_rng(0).integers(0, len(plain), (9999, len(plain)))
         shares = 1 - right[draws].mean(axis=1) / plain[draws].mean(axis=1)
         low, high = np.percentile(shares, [2.5, 97.5])
-        rows.append({"arm": arm, "baseline": baseline, "gain": float(plain.mean()), "gain_recalibrated": float(right.mean()),
-                     "share": float(1 - right.mean() / plain.mean()), "ci_low": float(low), "ci_high": float(high),
-                     "n": len(plain)})  # fmt: skip
+        row = {"arm": arm, "baseline": baseline, "gain": plain.mean(), "gain_recalibrated": right.mean()}
+        row |= {"share": 1 - right.mean() / plain.mean(), "ci_low": low, "ci_high": high, "n": len(plain)}
+        rows.append({key: value if isinstance(value, str | int) else float(value) for key, value in row.items()})
     return rows
 
 
