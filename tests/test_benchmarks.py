@@ -45,8 +45,8 @@ def test_no_name_means_all(monkeypatch):
     assert [row["name"] for row in benchmarks.run(["b"])] == [2, 3]
 
 
-def test_both_sides_of_the_head_phase_do_the_same(small, monkeypatch, tmp_path):
-    monkeypatch.setenv("TLKERAS_RESULTS", str(tmp_path))
+def test_both_sides_of_the_head_phase_do_the_same(small, monkeypatch):
+    monkeypatch.setattr(tominet, "_study", lambda: [])
     models, model = [], tominet._model
 
     def remember(arm):
@@ -66,20 +66,13 @@ def test_both_sides_of_the_head_phase_do_the_same(small, monkeypatch, tmp_path):
     assert len(models) == 3
 
 
-def test_the_recorded_study_is_summed_up(monkeypatch, tmp_path):
-    monkeypatch.setenv("TLKERAS_RESULTS", str(tmp_path))
-    assert tominet._recorded_study() == []
-    for arm in tominet.STUDY_ARMS:
-        for seed in range(3 if arm == "letters" else 2):
-            run = {
-                "arm": arm, "seed": seed, "settings": vars(tominet.report.ARMS[arm]), "wall_seconds": 60.0,
-                "peak_memory_mib": 500.4 + seed, "device": "CPU, 2 cores",
-            }  # fmt: skip
-            runs.write_json(tmp_path / "tominet" / arm / "key" / f"{seed}.json", run)
-    wall, peak = tominet._recorded_study()
-    assert (wall["ours"], wall["unit"], wall["peer"]) == (9.0, "min", None)
+def test_the_study_is_timed_by_one_draw_of_each_arm(monkeypatch):
+    clock, ran = iter([0.0, 60.0]), []
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(runs, "isolated_run", lambda report, settings, seed: ran.append((settings.source, seed)))
+    monkeypatch.setattr(runs, "peak_memory_mib", lambda: 502.4)
+    wall, peak = tominet._study()
+    assert ran == [(None, 0), ("fashion_mnist", 0), ("letters", 0), ("cyrillic_letters", 0)]
+    assert (wall["ours"], wall["unit"], wall["peer"]) == (30.0, "min", None)
     assert (peak["ours"], peak["unit"], peak["ratio"]) == (502, "MiB", None)
-    assert set(wall) == set(benchmarks.COLUMNS)
-    assert (
-        wall["equal"].startswith("recorded runs, 2 draws of each of scratch_50, fashion") and "2 cores" in wall["equal"]
-    )
+    assert set(wall) == set(peak) == set(benchmarks.COLUMNS)

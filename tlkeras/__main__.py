@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 
 from tlkeras.experiments import tables
@@ -10,10 +11,13 @@ REPORTS = ("tominet",)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse and run a command; a foreseeable error is one line on stderr and exit code 2."""
+    """Parse and run a command; a foreseeable error is told on stderr, without a traceback, and is exit code 2."""
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
+    except BrokenPipeError:  # `python -m tlkeras table | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ValueError, RuntimeError, OSError) as error:
         print(f"tlkeras: {error}", file=sys.stderr)
         return 2

@@ -96,7 +96,7 @@ def _status(record: datasets.DatasetRecord) -> dict[str, Any]:
     return {
         "name": record.name,
         "cached": path.exists(),
-        "source": _origin(record, known),
+        "source": _origin(record, known) or ("put there by hand" if path.exists() else ""),
         "path": str(path),
         "fingerprint": known.get("fingerprint", ""),
         "licence": record.licence,

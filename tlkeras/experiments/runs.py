@@ -119,19 +119,24 @@ def run_once(report: ModuleType, arm: str, seed: int, profile_name: str) -> dict
     folder = results_folder(profile_name)
     path = folder and folder / report.NAME / arm / run_key(as_dict, inputs["data"] + inputs["weights"]) / f"{seed}.json"
     if path and path.exists():
-        return json.loads(path.read_text())
+        return {**json.loads(path.read_text()), "profile": profile_name}  # same settings: a run of this profile too
     started = time.perf_counter()
-    with _no_retracing_warnings(), _bounded_memory():
-        result = report.run(settings, seed)
+    result = isolated_run(report, settings, seed)
     run = {
         "report": report.NAME, "arm": arm, "seed": seed, "profile": profile_name, "settings": as_dict,
         "metrics": {name: round(value, 6) for name, value in result.metrics.items()},
-        **inputs, "wall_seconds": round(time.perf_counter() - started, 2), "peak_memory_mib": _peak_memory(),
+        **inputs, "wall_seconds": round(time.perf_counter() - started, 2), "peak_memory_mib": peak_memory_mib(),
         **describe(), "details": result.details, "history": result.history,
     }  # fmt: skip
     if path:
         write_json(path, run)
     return run
+
+
+def isolated_run(report: ModuleType, settings: Any, seed: int) -> Result:
+    """Call `report.run` and free what it leaves in TensorFlow's and Keras' global state; nothing is stored."""
+    with _no_retracing_warnings(), _bounded_memory():
+        return report.run(settings, seed)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -151,14 +156,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def load_runs(report: ModuleType, profile_name: str = "paper", arms: Sequence[str] | None = None) -> list[dict]:
-    """Return the stored runs whose settings are those of today's arms, in order of arms, then seeds."""
+    """Return the stored runs whose settings are those of today's arms, in order of arms, then seeds.
+
+    Of several runs of one seed (other data or weights, such as a stand-in before the real data came) the newest counts.
+    """
     folder = results_folder(profile_name)
     found = []
     for arm in report.ARMS if arms is None else arms:
         current = json.loads(json.dumps(dataclasses.asdict(report.settings(arm, profile_name))))
         paths = (folder / report.NAME / arm).glob("*/*.json") if folder else ()
         stored = [json.loads(path.read_text()) for path in paths]
-        found += sorted((run for run in stored if run["settings"] == current), key=lambda run: run["seed"])
+        stored.sort(key=lambda run: run["date"])
+        newest = {run["seed"]: {**run, "profile": profile_name} for run in stored if run["settings"] == current}
+        found += [newest[seed] for seed in sorted(newest)]
     return found
 
 
@@ -195,7 +205,7 @@ def _bounded_memory() -> Iterator[None]:
         gc.collect()
 
 
-def _peak_memory() -> float | None:
+def peak_memory_mib() -> float | None:
     """Return the largest resident size of this process so far in MiB; None where the system does not tell."""
     try:
         import resource  # not on Windows

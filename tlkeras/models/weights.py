@@ -159,4 +159,5 @@ def _check_fit(wanted: Mapping[str, keras.Variable], offered: Mapping[str, np.nd
 
 
 def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hex digits."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

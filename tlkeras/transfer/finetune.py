@@ -13,6 +13,7 @@ from tlkeras.transfer import features
 from tlkeras.transfer.callbacks import BestCheckpoint, check_monitor
 from tlkeras.transfer.evaluation import Validation
 from tlkeras.transfer.freezing import Train, compile_classifier, freeze, prove_moves, snapshot
+from tlkeras.transfer.inputs import check_pair
 
 Pair = tuple[np.ndarray, np.ndarray]  # images (n, height, width, channels) raw 0..255, labels (n,) int
 CURVES = ("accuracy", "loss", "val_accuracy", "val_loss")
@@ -110,10 +111,12 @@ def finetune(
         The curves and facts of each phase.
 
     Raises:
-        ValueError: unknown layers, monitor or `keep`, or `keep="best"` without a folder.
+        ValueError: unknown layers, monitor or `keep`, `keep="best"` without a folder, two phases of one name, or images
+            and labels that do not fit the model (see `inputs.check_pair`).
         FreezingError: what should be frozen moved, or what should train did not.
     """
-    _check(keep, checkpoints, batch_size, validation_every)
+    _check(keep, checkpoints, batch_size, validation_every, phases)
+    _check_data(model, train, validation)
     history = History()
     for number, phase in enumerate(phases):
         started = time.perf_counter()
@@ -158,11 +161,21 @@ def training_batches(
     return batches.prefetch(2)
 
 
-def _check(keep: str, checkpoints: Path | str | None, batch_size: int, validation_every: int) -> None:
+def _check(
+    keep: str, checkpoints: Path | str | None, batch_size: int, validation_every: int, phases: Sequence[Phase]
+) -> None:
     if keep not in ("last", "best") or (keep == "best" and checkpoints is None):
         raise ValueError(f"Expected keep='last', or 'best' with a folder. Received: {keep=}, {checkpoints=}")
     if min(batch_size, validation_every) < 1:
         raise ValueError(f"Expected whole numbers from 1 up. Received: {batch_size=}, {validation_every=}")
+    names = [phase.name for phase in phases]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"Expected at least one phase, and another name for each. Received: {names}")
+
+
+def _check_data(model: keras.Model, *pairs: Pair | None) -> None:
+    for pair in filter(None, pairs):
+        check_pair(model, *pair)
 
 
 def _checkpoint(

@@ -124,9 +124,15 @@ def prove_moves(before: dict[str, list[np.ndarray]], model: keras.Model, train: 
     """
     chosen, moves = set(trained_layers(model, train)), largest_moves(before, model)
     leaked = [name for name, move in moves.items() if name not in chosen and move != 0]
-    stuck = [name for name, move in moves.items() if name in chosen and move == 0]
+    stuck = [name for name, move in moves.items() if name in chosen and move == 0 and not _constant(model, name)]
     if leaked or stuck:
         raise FreezingError(
             f"Expected only {sorted(chosen)} to move. Received: frozen but moved {leaked}, stuck {stuck}"
         )
     return moves
+
+
+def _constant(model: keras.Model, name: str) -> bool:
+    """Whether a layer has nothing to train although it may: a Normalization of given statistics, for one."""
+    layer = model.get_layer(name)
+    return layer.trainable and not layer.trainable_weights

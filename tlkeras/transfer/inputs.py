@@ -1,0 +1,32 @@
+"""Refuse images and labels that a model would train on without complaint, or fail on without saying why."""
+
+import keras
+import numpy as np
+
+from tlkeras.data import splits
+
+
+def check_pair(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> None:
+    """Check training or validation data against a model that takes raw images.
+
+    Args:
+        model: one input `(batch, height, width, channels)`, one output `(batch, classes)`.
+        images: `(n, height, width, channels)`, 0..255.
+        labels: `(n,)` integers, 0..classes-1.
+
+    Raises:
+        ValueError: no images, another shape, NaN, values outside 0..255, floats that look scaled to 0..1 already,
+            labels outside the classes, or other than one label an image.
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    if not len(images) or len(images) != len(labels):
+        raise ValueError(f"Expected images with one label each. Received: {len(images)} images, {len(labels)} labels")
+    given = images.shape[1:] if images.ndim == len(model.input_shape) else model.input_shape[1:]
+    shape = [side or other for side, other in zip(model.input_shape[1:], given, strict=True)]  # None: any side
+    splits.validate_images(images, shape)
+    splits.validate_labels(labels, model.output_shape[-1])
+    if images.dtype.kind == "f" and 0 < images.max() <= 1:
+        raise ValueError(
+            "Expected raw images, 0..255: the model scales them itself. "
+            f"Received: floats from {images.min()} to {images.max()}, which look scaled to 0..1"
+        )
