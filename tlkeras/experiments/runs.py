@@ -106,7 +106,9 @@ def study(
         raise ValueError(f"Expected at least one seed. Received: {seeds}")
     found = {}
     jobs = [(arm, seed) for seed in seeds for arm in arms]
-    for arm, seed in tqdm(jobs, desc=f"{report.NAME} ({name})", unit="run", disable=None):
+    for arm, seed in tqdm(
+        jobs, desc=f"{report.NAME} ({name})", unit="run", disable=bool(os.environ.get("TQDM_DISABLE")) or None
+    ):
         found[arm, seed] = run_once(report, arm, seed, name)
     return [found[arm, seed] for arm in arms for seed in seeds]
 

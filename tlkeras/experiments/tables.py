@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from tlkeras.experiments import stats
 
@@ -132,6 +133,19 @@ def to_markdown(rows: Sequence[Mapping]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def styled(rows: Sequence[Mapping], *, drop: Sequence[str] = ()) -> Styler:
+    """Rows as a table for a notebook: whole texts, 3 decimals, p values with 2 digits, nothing for what is missing.
+
+    Args:
+        rows: of any of the tables.
+        drop: columns to leave out.
+    """
+    frame = pd.DataFrame(list(rows)).drop(columns=list(drop))
+    digits = {name: "{:.2g}" for name in frame if name in ("p", "p_adjusted")}
+    left = {"selector": "th, td", "props": "text-align: left"}
+    return frame.style.format(digits, precision=3, na_rep="").hide(axis="index").set_table_styles([left])
+
+
 def _measured(runs: Sequence[Mapping], arm: str, metric: str, profile: str, number: Mapping) -> dict:
     own = [run for run in runs if (run["arm"], run["profile"]) == (arm, profile) and metric in run["metrics"]]
     summary = stats.summarize(list(metric_by_seed(own, arm, metric).values()))
@@ -154,7 +168,8 @@ def _missing(runs: Sequence[Mapping], arm: str, profile: str | None) -> dict:
 
 
 def _source(record: Mapping) -> str:
-    return f"stand-in: {record['source'].removesuffix(' (stand-in)')}" if record["stand_in"] else record["source"]
+    source = f"{record['name']} ({record['source'].removesuffix(' (stand-in)')})"
+    return f"stand-in: {source}" if record["stand_in"] else source
 
 
 def _compare_arms(runs: Sequence[Mapping], first: str, second: str, metric: str) -> stats.Comparison:

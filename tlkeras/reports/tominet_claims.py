@@ -57,21 +57,25 @@ def findings(runs: Sequence[Mapping], claims: Sequence[Claim] = CLAIMS) -> list[
     return found
 
 
-def spread(runs: Sequence[Mapping], arms: Sequence[str], against: str, metric: str = ACCURACY) -> list[dict]:
-    """Test "more consistent, less dependent on the draw": standard deviation over draws against that of `against`.
+def spread(runs: Sequence[Mapping], pairs: Sequence[tuple[str, str]], metric: str = ACCURACY) -> list[dict]:
+    """Test "more consistent, less dependent on the draw": the spread over draws of one arm against another's.
 
-    Brown-Forsythe (`scipy.stats.levene` about the median), two-sided, Holm-adjusted.
+    Brown-Forsythe (`scipy.stats.levene` about the median), two-sided, Holm-adjusted over the pairs.
 
     Returns:
-        Rows with arm, std, against, std_against, p_adjusted, n.
+        Rows with arm, mean, std, against, mean_against, std_against, p_adjusted, n, verdict.
     """
-    scores = {arm: np.array(list(tables.metric_by_seed(runs, arm, metric).values())) for arm in [*arms, against]}
-    p_values = [float(scipy_stats.levene(scores[arm], scores[against], center="median").pvalue) for arm in arms]
-    return [
-        {"arm": arm, "std": float(scores[arm].std(ddof=1)), "against": against,
-         "std_against": float(scores[against].std(ddof=1)), "p_adjusted": float(p), "n": len(scores[arm])}
-        for arm, p in zip(arms, stats.adjust(p_values), strict=True)
-    ]  # fmt: skip
+    names = {name for pair in pairs for name in pair}
+    scores = {name: np.array(list(tables.metric_by_seed(runs, name, metric).values())) for name in names}
+    p_values = [float(scipy_stats.levene(scores[one], scores[other], center="median").pvalue) for one, other in pairs]
+    rows = []
+    for (one, other), p in zip(pairs, stats.adjust(p_values), strict=True):
+        row = {"arm": one, "mean": scores[one].mean(), "std": scores[one].std(ddof=1)}
+        row |= {"against": other, "mean_against": scores[other].mean(), "std_against": scores[other].std(ddof=1)}
+        smaller = "more consistent" if row["std"] < row["std_against"] else "less consistent"
+        verdict = smaller if p < tables.LEVEL else "no difference shown"
+        rows.append({**row, "p_adjusted": float(p), "n": len(scores[one]), "verdict": verdict})
+    return rows
 
 
 def artefact(runs: Sequence[Mapping], arms: Sequence[str], baseline: str) -> list[dict]:
