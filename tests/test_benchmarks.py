@@ -6,7 +6,7 @@ import pytest
 
 from tlkeras import benchmarks
 from tlkeras.benchmarks import timing, tominet
-from tlkeras.experiments import runs
+from tlkeras.experiments import environment, runs
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_the_study_is_timed_by_one_draw_of_each_arm(monkeypatch):
     clock, ran = iter([0.0, 60.0]), []
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(runs, "isolated_run", lambda report, settings, seed: ran.append((settings.source, seed)))
-    monkeypatch.setattr(runs, "peak_memory_mib", lambda: 502.4)
+    monkeypatch.setattr(environment, "peak_memory_mib", lambda: 502.4)
     wall, peak = tominet._study()
     assert ran == [(None, 0), ("fashion_mnist", 0), ("letters", 0), ("cyrillic_letters", 0)]
     assert (wall["ours"], wall["unit"], wall["peer"]) == (30.0, "min", None)

@@ -112,7 +112,8 @@ def test_mirrors_when_the_official_source_fails(monkeypatch, official):
 
 def test_the_stand_in_when_every_source_fails(monkeypatch, home):
     _replace(monkeypatch, official=DOWN, mirrors=(HTML,))
-    toy = data.load("toy")
+    with pytest.warns(data.StandInWarning, match="HTTP status 404"):
+        toy = data.load("toy")
     assert toy.stand_in
     assert toy.source == "embedded: one image a split (stand-in)"
     assert not cache.dataset_path("toy").exists()  # a stand-in must not look like the real data later on
@@ -163,7 +164,8 @@ def test_smoke_and_offline_ask_no_source(monkeypatch):
 
 def test_offline_uses_cache_then_stand_in(monkeypatch):
     monkeypatch.setenv("TLKERAS_OFFLINE", "1")
-    assert data.load("toy").stand_in
+    with pytest.warns(data.StandInWarning, match="switched off"):
+        assert data.load("toy").stand_in
     _put()
     assert data.load("toy").source == "cache"
 

@@ -10,7 +10,7 @@ import pytest
 import tlkeras
 from tlkeras import __main__ as command_line
 from tlkeras import benchmarks, data
-from tlkeras.experiments import runs
+from tlkeras.experiments import environment
 from tlkeras.experiments.runs import Result
 from tlkeras.reports import tominet, tominet_sources
 
@@ -33,7 +33,7 @@ def calls(monkeypatch):
         return Result({"test_accuracy": 0.5 + seed / 10, "test_loss": 1.0})
 
     monkeypatch.setattr(tominet, "run", run)
-    monkeypatch.setattr(runs, "_bounded_memory", contextlib.nullcontext)  # nothing is trained
+    monkeypatch.setattr(environment, "bounded_memory", contextlib.nullcontext)  # nothing is trained
     return calls
 
 
@@ -50,11 +50,11 @@ def test_run_stores_and_shows_what_it_ran(calls, store, capsys):
     assert code == 0
     assert calls == [("letters", 0), (None, 0), ("letters", 1), (None, 1)]
     assert len(list(store.rglob("*.json"))) == 4
-    header, _, first, *others = out.splitlines()
+    header, _, scratch, first, *others = out.splitlines()
     assert header.split() == ["report", "arm", "metric", "reported", "mean", "profile", "data", "note"]
     assert first.startswith("tominet  letters")
-    assert "0.550" in first and "n=2" in first and "stand-in: embedded: 5,000 digits" in first
-    assert len(others) == 3
+    assert "0.550" in first and "n=2" in first and "stand-in: mnist (embedded: 5,000 digits" in first
+    assert "0.770" in first and scratch.startswith("tominet  scratch_50") and len(others) == 2
     assert main(capsys, *arguments) == (0, out, "")
     assert len(calls) == 4
 
@@ -69,7 +69,7 @@ def test_run_takes_every_arm_and_the_profiles_seeds(calls, capsys):
     [
         (["run", "tominette"], "'tominette'"),
         (["run", "tominet", "--arm", "digits"], "['digits']"),
-        (["run", "tominet", "--seeds", "0"], "[]"),
+        (["run", "tominet", "--seeds", "0"], "seeds=0"),
         (["run", "tominet", "--profile", "fast"], "'fast'"),
         (["table", "tominette"], "'tominette'"),
         (["table", "--profile", "fast"], "'fast'"),
@@ -143,13 +143,14 @@ def test_data_describes_all_or_one(capsys, monkeypatch):
     code, out, _ = main(capsys, "data")
     assert code == 0
     assert [line for line in out.splitlines() if not line.startswith(" ")] == list(data.RECORDS)
-    loaded = []
-    monkeypatch.setattr(data, "load", loaded.append)
+    loaded, embedded = [], data.load("mnist", embedded=True)
+    monkeypatch.setattr(data, "load", lambda name: loaded.append(name) or embedded)
     monkeypatch.setattr(data, "folder", lambda name: loaded.append(f"folder {name}"))
     code, out, _ = main(capsys, "data", "mnist")
     assert (code, loaded) == (0, ["mnist"])
     assert out.splitlines()[0] == "mnist"
     assert "    licence: CC BY-SA 3.0, as the Keras documentation states" in out.splitlines()
+    assert f"    used fingerprint: {embedded.fingerprint}" in out.splitlines() and "    used stand_in: True" in out
     assert main(capsys, "data", "hymenoptera")[0] == 0
     assert loaded[1:] == ["folder hymenoptera"]
 

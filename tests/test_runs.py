@@ -9,7 +9,7 @@ import types
 
 import pytest
 
-from tlkeras.experiments import runs
+from tlkeras.experiments import environment, runs
 
 MADE = {"name": "toy", "source": "made", "stand_in": False, "fingerprint": "0123456789abcdef", "licence": "CC0"}
 
@@ -23,8 +23,8 @@ class Settings:
 @pytest.fixture
 def report(monkeypatch):
     """Return a report that counts its runs; no Keras, no TensorFlow."""
-    monkeypatch.setattr(runs, "_bounded_memory", contextlib.nullcontext)
-    monkeypatch.setattr(runs, "_device", lambda: "none")
+    monkeypatch.setattr(environment, "bounded_memory", contextlib.nullcontext)
+    monkeypatch.setattr(environment, "_device", lambda: "none")
 
     def run(settings, seed):
         toy.calls.append((settings.epochs, seed))
@@ -115,7 +115,7 @@ def test_a_run_is_stored_with_all_that_it_depends_on(report, store):
     }
     assert {key: stored[key] for key in expected} == expected
     assert set(stored) - set(expected) == {"wall_seconds", "peak_memory_mib", "versions", "commit", "date"}
-    assert set(stored["versions"]) == {"python", *runs.PACKAGES}
+    assert set(stored["versions"]) == {"python", *environment.PACKAGES}
 
 
 def test_seeds_go_first_and_results_come_by_arm(report, store):
@@ -184,9 +184,45 @@ def test_smoke_runs_are_stored_nowhere_by_default(report, own_world, monkeypatch
     assert len(report.calls) == 2
     assert sorted(own_world.rglob("*.json")) == before
     assert runs.load_runs(report, "smoke") == []
-    runs.study(report, ["short"], seeds=1, profile_name="paper")
-    (path,) = (own_world / "repository" / "results").rglob("*.json")
-    assert path.name == "0.json"
+
+
+def test_paper_runs_go_to_the_checkout_unless_on_a_stand_in_or_installed(report, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLKERAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(runs, "REPOSITORY", tmp_path)
+    runs.study(report, "short", seeds=1, profile_name="paper")
+    assert len(list((tmp_path / "home" / "results").rglob("0.json"))) == 1  # no checkout here
+    (tmp_path / "pyproject.toml").touch()
+    report.data = {**MADE, "fingerprint": "other"}
+    runs.study(report, "short", seeds=1, profile_name="paper")
+    report.data = {**MADE, "fingerprint": "patches", "stand_in": True}
+    runs.study(report, "short", seeds=1, profile_name="paper")
+    assert len(list((tmp_path / "results").rglob("0.json"))) == 1
+    assert len(list((tmp_path / "home" / "results").rglob("0.json"))) == 2
+
+
+def test_load_runs_never_mixes_data_and_prefers_real_ones(report, store):
+    real = {**MADE, "fingerprint": "real", "stand_in": False}
+    report.data = real
+    runs.study(report, "short", seeds=2, profile_name="paper")
+    report.data = {**MADE, "fingerprint": "patches", "stand_in": True}
+    runs.study(report, "short", seeds=3, profile_name="paper")
+    found = runs.load_runs(report, arms=["short"])
+    assert [(run["seed"], run["data"]) for run in found] == [(0, [real]), (1, [real])]
+
+
+def test_a_run_that_cannot_be_stored_is_not_lost(report, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TLKERAS_RESULTS", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="not stored"):
+        (run,) = runs.study(report, "short", seeds=1, profile_name="paper")
+    assert run["metrics"] == {"accuracy": 0.0}
+
+
+def test_no_git_no_commit(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert environment._commit() is None
+    monkeypatch.setattr(environment, "REPOSITORY", tmp_path)
+    assert environment._commit() is None
 
 
 def test_load_runs_takes_todays_settings_in_order(report, store):
@@ -206,7 +242,7 @@ def test_load_runs_takes_todays_settings_in_order(report, store):
     ("options", "message"),
     [
         ({"arms": ["short", "shrot"]}, r"arms out of \['short', 'long'\]\. Received: \['shrot'\]$"),
-        ({"seeds": 0}, r"at least one seed\. Received: \[\]$"),
+        ({"seeds": 0}, r"at least one seed\. Received: seeds=0$"),
         ({"seeds": -1}, r"at least one seed"),
         ({"seeds": []}, r"at least one seed"),
         ({"profile_name": "fast"}, r"a profile out of"),
@@ -230,7 +266,7 @@ def test_what_tensorflow_registers_during_a_run_is_forgotten():
 
     registry = ops.gradient_registry._registry
     before = set(registry)
-    with pytest.raises(RuntimeError), runs._bounded_memory():
+    with pytest.raises(RuntimeError), environment.bounded_memory():
         registry["CustomGradient-made"] = {}
         raise RuntimeError
     assert set(registry) == before
@@ -244,7 +280,7 @@ def test_numbers_that_are_none_stay_so(tmp_path):
 
 
 def test_a_run_is_described_by_versions_device_commit_and_date():
-    facts = runs.describe()
+    facts = environment.describe()
     assert facts["versions"]["keras"].count(".") == 2
     assert facts["device"]
     assert facts["date"].endswith("+00:00")

@@ -124,11 +124,25 @@ def test_comparison_pairs_equal_seeds_whatever_their_order():
     assert list(row)[:3] == ["first", "second", "metric"]
 
 
-def test_comparison_of_other_seeds_is_unpaired():
+def test_comparison_is_paired_over_the_draws_that_both_have():
     runs = runs_of("a", [0.5] * 6) + runs_of("b", np.linspace(0.6, 0.7, 7))
     (row,) = tables.comparison_rows(runs, [("a", "b")], "test_accuracy")
+    assert row["test"].startswith("Wilcoxon")
+    assert (row["n"], row["effect"], row["verdict"]) == (6, -1.0, "second better")
+
+
+def test_equal_seeds_of_other_draws_are_not_pairs():
+    runs = runs_of("a", [0.5] * 6) + runs_of("b", np.linspace(0.6, 0.7, 6))
+    drawn = [{**run, "details": {"draw": f"{run['arm']}{run['seed']}"}} for run in runs]
+    (row,) = tables.comparison_rows(drawn, [("a", "b")], "test_accuracy")
     assert row["test"].startswith("Mann-Whitney")
     assert (row["n"], row["effect"], row["verdict"]) == (6, 0.0, "second better")
+
+
+def test_each_pair_may_have_its_own_metric():
+    runs = [run(arm, seed, x=seed, y=-seed + (arm == "b")) for arm in "ab" for seed in range(8)]
+    rows = tables.comparison_rows(runs, [("a", "b"), ("a", "b")], ["x", "y"])
+    assert [(row["metric"], row["difference"]) for row in rows] == [("x", 0.0), ("y", -1.0)]
 
 
 def test_as_many_but_other_seeds_are_not_pairs():

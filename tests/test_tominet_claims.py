@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tlkeras.reports import tominet_claims
-from tlkeras.reports.tominet_claims import ACCURACY, RECALIBRATED, Claim
+from tlkeras.reports.tominet_claims import ACCURACY, RIGHT, Claim
 
 
 def made(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[dict]:
@@ -14,7 +14,7 @@ def made(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[dict]:
             "arm": arm,
             "seed": seed,
             "profile": "paper",
-            "metrics": {ACCURACY: float(a), RECALIBRATED: float(b)},
+            "metrics": {ACCURACY: float(a), RIGHT: float(b)},
             "data": [],
         }
         for arm, columns in scores.items()
@@ -41,7 +41,7 @@ def runs():
         (Claim("", "baseline", "good"), "did not hold"),
         (Claim("", "baseline", "good", expected="second better"), "held"),
         (Claim("", "twin", "baseline"), "not shown"),
-        (Claim("", "twin", "baseline", expected="second better"), "held (no difference shown)"),
+        (Claim("", "twin", "baseline", expected="second better"), "not contradicted (no difference shown)"),
         (Claim("", "good", "baseline", expected="no difference shown"), "did not hold"),
     ],
 )
@@ -65,8 +65,26 @@ def test_artefact_is_the_part_of_the_gain_that_recalibration_takes(runs):
     (row,) = tominet_claims.artefact(runs, ["good"], "baseline")
     assert row["gain"] == pytest.approx(0.3)
     assert row["gain_recalibrated"] == pytest.approx(0.1)
-    assert row["share"] == pytest.approx(2 / 3)
-    assert row["ci_low"] < row["share"] < row["ci_high"]
+    assert row["share_gone"] == pytest.approx(2 / 3)
+    assert row["gain_low"] < row["gain"] < row["gain_high"]
+    assert row["recalibrated_low"] < row["gain_recalibrated"] < row["recalibrated_high"]
+
+
+def test_no_share_of_a_gain_that_may_be_none(runs):
+    assert tominet_claims.artefact(runs, ["twin"], "baseline")[0]["share_gone"] is None
+
+
+@pytest.mark.parametrize("draws", [1, 2, 5])
+def test_a_spread_is_not_decided_by_a_few_draws(runs, draws):
+    few = [run for run in runs if run["seed"] < draws]
+    (row,) = tominet_claims.spread(few, [("twin", "baseline")])
+    assert (row["verdict"], row["p_adjusted"], row["n"]) == ("not decided (n too small)", 1.0, draws)
+
+
+def test_where_no_draws_could_refute_a_claim_it_is_not_decided(runs):
+    few = [run for run in runs if run["seed"] < 7]  # 7 pairs reach 0.016, not 0.05 / 9
+    claims = [Claim("", "twin", "baseline", expected="second better")] * 9
+    assert {row["held"] for row in tominet_claims.findings(few, claims)} == {"not decided (n too small)"}
 
 
 def test_spread_finds_the_arm_that_depends_on_the_draw(runs):

@@ -69,7 +69,9 @@ def _run(options: argparse.Namespace) -> None:
 
     for report in _reports(options.report):
         found = runs.study(report, options.arm, seeds=options.seeds, profile_name=options.profile)
-        print(tables.format_table(tables.result_rows(report.NAME, found, {})))
+        arms = {run["arm"] for run in found}
+        reference = {key: number for key, number in report.REFERENCE.items() if key[0] in arms}
+        print(tables.format_table(tables.result_rows(report.NAME, found, reference)))
 
 
 def _table(options: argparse.Namespace) -> None:
@@ -102,12 +104,17 @@ def _bench(options: argparse.Namespace) -> None:
 def _data(options: argparse.Namespace) -> None:
     from tlkeras import data
 
+    used = {}
     if options.name:
         record = data.RECORDS.get(options.name)
-        (data.folder if record and record.folder else data.load)(options.name)
-    for row in data.status():
-        if options.name in (None, row["name"]):
-            print("\n    ".join([row.pop("name"), *(f"{key}: {value}" for key, value in row.items())]))
+        if record and record.folder:
+            used = {"folder": data.folder(options.name)}
+        else:
+            used = {
+                f"used {key}": value for key, value in data.load(options.name).provenance().items() if key != "name"
+            }
+    for row in data.status(options.name):
+        print("\n    ".join([row["name"], *(f"{k}: {v}" for k, v in {**row, **used}.items() if k != "name")]))
 
 
 def _pretrain(options: argparse.Namespace) -> None:

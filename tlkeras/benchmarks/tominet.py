@@ -7,7 +7,7 @@ import keras
 
 from tlkeras import data
 from tlkeras.benchmarks import timing
-from tlkeras.experiments import runs
+from tlkeras.experiments import environment, runs
 from tlkeras.reports import tominet as report
 from tlkeras.transfer import FeatureCache, finetune, freeze
 
@@ -73,7 +73,7 @@ def _study() -> list[dict]:
     note = f"{draws} draws of {', '.join(STUDY_ARMS)}, {report.digits().source} MNIST; no peer does this"
     row = {"peer": None, "ratio": None}
     found = [{"name": "study, 30 x one draw measured", "ours": round(minutes, 1), **row, "unit": "min", "equal": note}]
-    if memory := runs.peak_memory_mib():
+    if memory := environment.peak_memory_mib():
         note = "peak of the process that ran these benchmarks"
         found.append({"name": "peak memory", "ours": round(memory), **row, "unit": "MiB", "equal": note})
     return found

@@ -9,5 +9,6 @@ from tlkeras.data.datasets import RECORDS as RECORDS
 from tlkeras.data.datasets import DatasetRecord as DatasetRecord
 from tlkeras.data.folders import folder as folder
 from tlkeras.data.loading import Dataset as Dataset
+from tlkeras.data.loading import StandInWarning as StandInWarning
 from tlkeras.data.loading import load as load
 from tlkeras.data.loading import status as status

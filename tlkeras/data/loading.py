@@ -1,5 +1,6 @@
 """`load` a data set: from the cache, else from its official source, else from a mirror, else its embedded stand-in."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,10 @@ import numpy as np
 
 from tlkeras.data import cache, datasets, sources, splits
 from tlkeras.data.availability import DataUnavailableError, offline, smoke, unavailable
+
+
+class StandInWarning(UserWarning):
+    """Real data could not be had, and the embedded ones stand in; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +59,7 @@ def load(name: str, *, embedded: bool | None = None) -> Dataset:
         embedded: True takes the stand-in at once, False never takes it; by default the environment decides.
 
     Returns:
-        The data; `source` and `stand_in` say what they are.
+        The data; `source` and `stand_in` say what they are. A stand-in nobody asked for is a StandInWarning, too.
 
     Raises:
         ValueError: for an unknown name, or a data set of image files, which `folder` finds.
@@ -76,6 +81,10 @@ def load(name: str, *, embedded: bool | None = None) -> Dataset:
     if embedded is False or record.embedded is None:
         reasons.append("embedded: not allowed" if record.embedded else "embedded: there is none for this data set")
         raise _unavailable(record, reasons)
+    if embedded is None:
+        warnings.warn(
+            f"{name}: {record.embedded.label} is used, since {'; '.join(reasons)}", StandInWarning, stacklevel=2
+        )
     arrays = _standardised(record, record.embedded.fetch(cache.home() / "datasets"), known_sizes=False)
     return _dataset(record, arrays, record.embedded.label, cache.content_fingerprint(arrays), stand_in=True)
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from types import ModuleType
 
-from tlkeras.experiments import runs, tables
+from tlkeras.experiments import environment, runs, tables
 
 README = runs.REPOSITORY / "README.md"
 SPEED = runs.REPOSITORY / "results" / "benchmarks.json"
@@ -46,7 +46,7 @@ def write_results(reports: Sequence[ModuleType]) -> None:
 
 def record_speed(rows: Sequence[dict]) -> None:
     """Store benchmark rows, replacing those of the same names, and write `speed` into the README."""
-    about = runs.describe()
+    about = environment.describe()
     stored = json.loads(SPEED.read_text(encoding="utf-8")) if SPEED.exists() else []
     fresh = [{**row, "date": about["date"][:10], "device": about["device"]} for row in rows]
     kept = [row for row in stored if row["name"] not in {new["name"] for new in fresh}]

@@ -1,18 +1,12 @@
 """Seeded, resumable runs in an atomic result store."""
 
-import contextlib
 import dataclasses
-import datetime
-import gc
 import hashlib
-import importlib.metadata
 import json
-import logging
 import os
-import platform
-import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,10 +14,10 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from tlkeras.data import home
+from tlkeras.experiments import environment
+from tlkeras.experiments.environment import REPOSITORY
 
 PROFILES = ("smoke", "quick", "paper")
-PACKAGES = ("keras", "tensorflow", "numpy", "tlkeras")
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,25 +41,19 @@ def profile(name: str | None = None) -> str:
     return name
 
 
-def results_folder(profile_name: str) -> Path | None:
+def results_folder(profile_name: str, stand_in: bool = False) -> Path | None:
     """Return where runs of a profile are kept.
 
-    TLKERAS_RESULTS if it is set; else `results/` of the repository for paper runs, the cache for quick ones, and
-    nowhere for smoke runs, whose numbers mean nothing.
+    TLKERAS_RESULTS if it is set; else `results/` of the checkout for paper runs on real data, the cache for quick
+    ones, for paper runs on a stand-in and for an installed package, and nowhere for smoke runs, whose numbers mean
+    nothing.
     """
     if os.environ.get("TLKERAS_RESULTS"):
         return Path(os.environ["TLKERAS_RESULTS"])
-    return {"paper": REPOSITORY / "results", "quick": home() / "results", "smoke": None}[profile_name]
-
-
-def describe() -> dict[str, Any]:
-    """Return versions, device, commit and date, as stored with every run."""
-    return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "device": _device(),
-        "commit": _commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+    if profile_name == "smoke":
+        return None
+    checkout = (REPOSITORY / "pyproject.toml").exists()
+    return REPOSITORY / "results" if profile_name == "paper" and checkout and not stand_in else home() / "results"
 
 
 def run_key(settings: dict[str, Any], inputs: Iterable[dict[str, Any]]) -> str:
@@ -96,14 +84,14 @@ def study(
         ValueError: an unknown arm or profile, or no seeds.
     """
     name = profile(profile_name)
-    arms = list(report.ARMS) if arms is None else list(arms)
+    arms = [arms] if isinstance(arms, str) else list(report.ARMS if arms is None else arms)
     unknown = [arm for arm in arms if arm not in report.ARMS]
     if unknown:
         raise ValueError(f"Expected arms out of {list(report.ARMS)}. Received: {unknown}")
-    seeds = report.seeds(name) if seeds is None else seeds
-    seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    given = report.seeds(name) if seeds is None else seeds
+    seeds = list(range(given)) if isinstance(given, int) else list(given)
     if not seeds:
-        raise ValueError(f"Expected at least one seed. Received: {seeds}")
+        raise ValueError(f"Expected at least one seed. Received: seeds={given}")
     found = {}
     jobs = [(arm, seed) for seed in seeds for arm in arms]
     for arm, seed in tqdm(
@@ -114,11 +102,11 @@ def study(
 
 
 def run_once(report: ModuleType, arm: str, seed: int, profile_name: str) -> dict[str, Any]:
-    """Return the stored run, or run it and store it."""
+    """Return the stored run, or run it and store it; where it cannot be stored it is returned all the same."""
     settings = report.settings(arm, profile_name)
     inputs = report.inputs(settings)
     as_dict = dataclasses.asdict(settings)
-    folder = results_folder(profile_name)
+    folder = results_folder(profile_name, stand_in=any(item.get("stand_in") for item in inputs["data"]))
     path = folder and folder / report.NAME / arm / run_key(as_dict, inputs["data"] + inputs["weights"]) / f"{seed}.json"
     if path and path.exists():
         return {**json.loads(path.read_text()), "profile": profile_name}  # same settings: a run of this profile too
@@ -126,18 +114,25 @@ def run_once(report: ModuleType, arm: str, seed: int, profile_name: str) -> dict
     result = isolated_run(report, settings, seed)
     run = {
         "report": report.NAME, "arm": arm, "seed": seed, "profile": profile_name, "settings": as_dict,
-        "metrics": {name: round(value, 6) for name, value in result.metrics.items()},
-        **inputs, "wall_seconds": round(time.perf_counter() - started, 2), "peak_memory_mib": peak_memory_mib(),
-        **describe(), "details": result.details, "history": result.history,
+        "metrics": {name: round(value, 6) for name, value in result.metrics.items()}, **inputs,
+        "wall_seconds": round(time.perf_counter() - started, 2), "peak_memory_mib": environment.peak_memory_mib(),
+        **environment.describe(), "details": result.details, "history": result.history,
     }  # fmt: skip
     if path:
-        write_json(path, run)
+        _store(path, run)
     return run
+
+
+def _store(path: Path, run: dict[str, Any]) -> None:
+    try:
+        write_json(path, run)
+    except OSError as error:  # a read-only or full disk must not cost the run
+        warnings.warn(f"Runs are not stored ({error}); TLKERAS_RESULTS names another folder.", stacklevel=2)
 
 
 def isolated_run(report: ModuleType, settings: Any, seed: int) -> Result:
     """Call `report.run` and free what it leaves in TensorFlow's and Keras' global state; nothing is stored."""
-    with _no_retracing_warnings(), _bounded_memory():
+    with environment.no_retracing_warnings(), environment.bounded_memory():
         return report.run(settings, seed)
 
 
@@ -160,81 +155,23 @@ def write_text(path: Path, text: str) -> None:
 def load_runs(report: ModuleType, profile_name: str = "paper", arms: Sequence[str] | None = None) -> list[dict]:
     """Return the stored runs whose settings are those of today's arms, in order of arms, then seeds.
 
-    Of several runs of one seed (other data or weights, such as a stand-in before the real data came) the newest counts.
+    The runs of an arm all have the same data and weights: real data before a stand-in, then what was run last.
     """
     folder = results_folder(profile_name)
     found = []
     for arm in report.ARMS if arms is None else arms:
         current = json.loads(json.dumps(dataclasses.asdict(report.settings(arm, profile_name))))
         paths = (folder / report.NAME / arm).glob("*/*.json") if folder else ()
-        stored = [json.loads(path.read_text()) for path in paths]
-        stored.sort(key=lambda run: run["date"])
-        newest = {run["seed"]: {**run, "profile": profile_name} for run in stored if run["settings"] == current}
-        found += [newest[seed] for seed in sorted(newest)]
+        stored = [run for run in (json.loads(path.read_text()) for path in paths) if run["settings"] == current]
+        found += [{**run, "profile": profile_name} for run in _same_inputs(stored)]
     return found
 
 
-@contextlib.contextmanager
-def _no_retracing_warnings() -> Iterator[None]:
-    """Keep TensorFlow from warning of retracing: every run builds a new model on purpose."""
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _bounded_memory() -> Iterator[None]:
-    """Free what TensorFlow and Keras keep of a run.
-
-    Each compiled `fit` registers a custom gradient (the optimizer's all-reduce) for ever, and with it the model's
-    graphs: about 10 MiB a run of even a tiny network. What was registered meanwhile is forgotten here.
-    """
-    import keras  # late: tables and tests need no Keras
-    from tensorflow.python.framework import ops  # no public way; guarded, since it may move
-
-    registry = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
-    before = set(registry)
-    try:
-        yield
-    finally:
-        for name in [name for name in registry if name.startswith("CustomGradient-") and name not in before]:
-            del registry[name]
-        keras.utils.clear_session(free_memory=False)
-        gc.collect()
-
-
-def peak_memory_mib() -> float | None:
-    """Return the largest resident size of this process so far in MiB; None where the system does not tell."""
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return None
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if platform.system() == "Darwin" else 1)
-    return round(kibibytes / 1024, 1)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _device() -> str:
-    import tensorflow as tf  # late: tables and tests need no TensorFlow
-
-    gpus = [
-        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
-    return ", ".join(gpus) or f"CPU, {os.cpu_count()} cores, {platform.machine()}"
-
-
-def _commit() -> str | None:
-    command = ["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
+def _same_inputs(stored: Sequence[Mapping]) -> list[Mapping]:
+    """Return the runs of the best inputs among `stored`, one a seed, by seed."""
+    groups: dict[str, list[Mapping]] = {}
+    for run in sorted(stored, key=lambda run: run["date"]):
+        groups.setdefault(run_key({}, run["data"] + run["weights"]), []).append(run)
+    ranked = sorted(groups.values(), key=lambda runs: (not runs[-1]["data"][0].get("stand_in"), runs[-1]["date"]))
+    newest = {run["seed"]: run for run in (ranked[-1] if ranked else ())}
+    return [newest[seed] for seed in sorted(newest)]

@@ -78,15 +78,22 @@ def metric_by_seed(runs: Sequence[Mapping], arm: str, metric: str) -> dict[int, 
     return {run["seed"]: run["metrics"][metric] for run in own}
 
 
+def shared_draws(runs: Sequence[Mapping], first: str, second: str) -> list[int]:
+    """The seeds of both arms that stand for the same draw of training examples (equal seeds, if runs name no draw)."""
+    draws = [{r["seed"]: r.get("details", {}).get("draw") for r in runs if r["arm"] == arm} for arm in (first, second)]
+    return sorted(seed for seed in draws[0].keys() & draws[1].keys() if draws[0][seed] == draws[1][seed])
+
+
 def comparison_rows(
-    runs: Sequence[Mapping], pairs: Iterable[tuple[str, str]], metric: str, *, correction: str = "holm"
+    runs: Sequence[Mapping], pairs: Iterable[tuple[str, str]], metric: str | Sequence[str], *, correction: str = "holm"
 ) -> list[dict]:
-    """Test pairs of arms against each other: paired by seed where both arms have the same seeds, else unpaired.
+    """Test pairs of arms against each other: paired over the draws that both arms have, unpaired if they share none.
 
     Args:
         runs: stored runs of one profile.
         pairs: names of two arms each, `(first, second)`.
-        metric: name of the metric; one that ends in loss, error or seconds counts as better when lower.
+        metric: name of the metric, or one for each pair; one that ends in loss, error or seconds counts as better when
+            lower.
         correction: for the number of pairs, "holm" or "bh".
 
     Returns:
@@ -99,14 +106,15 @@ def comparison_rows(
         ValueError: as `metric_by_seed` does, and for an unknown correction.
     """
     pairs = list(pairs)
-    compared = [_compare_arms(runs, first, second, metric) for first, second in pairs]
+    metrics = [metric] * len(pairs) if isinstance(metric, str) else list(metric)
+    compared = [_compare_arms(runs, *pair, name) for pair, name in zip(pairs, metrics, strict=True)]
     adjusted = stats.adjust([result.p for result in compared], correction)
     reachable = stats.adjust([result.smallest_p for result in compared], correction)
     rows = []
-    for (first, second), result, p, smallest in zip(pairs, compared, adjusted, reachable, strict=True):
-        row = {"first": first, "second": second, "metric": metric}
+    for (first, second), name, result, p, smallest in zip(pairs, metrics, compared, adjusted, reachable, strict=True):
+        row = {"first": first, "second": second, "metric": name}
         row |= {key: getattr(result, key) for key in COMPARISON_KEYS}
-        verdict = _verdict(result, metric, p, smallest)
+        verdict = _verdict(result, name, p, smallest)
         rows.append(row | {"p": result.p, "p_adjusted": float(p), "n": result.n, "verdict": verdict})
     return rows
 
@@ -173,9 +181,11 @@ def _source(record: Mapping) -> str:
 
 
 def _compare_arms(runs: Sequence[Mapping], first: str, second: str, metric: str) -> stats.Comparison:
-    first_scores, second_scores = (metric_by_seed(runs, arm, metric) for arm in (first, second))
-    paired = first_scores.keys() == second_scores.keys()
-    return stats.compare(list(first_scores.values()), list(second_scores.values()), paired=paired)
+    scores = [metric_by_seed(runs, arm, metric) for arm in (first, second)]
+    seeds = shared_draws(runs, first, second)
+    if len(seeds) >= min(2, *map(len, scores)):
+        return stats.compare(*([values[seed] for seed in seeds] for values in scores), paired=True)
+    return stats.compare(*(list(values.values()) for values in scores), paired=False)
 
 
 def _verdict(result: stats.Comparison, metric: str, p: float, smallest: float) -> str:

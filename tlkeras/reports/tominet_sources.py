@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tlkeras import data
-from tlkeras.experiments import runs
+from tlkeras.experiments import environment
 from tlkeras.models import tominet, weights
 from tlkeras.transfer import Phase, finetune
 from tlkeras.transfer.evaluation import evaluate
@@ -74,7 +74,7 @@ def train(settings: Settings) -> tuple[keras.Model, dict]:
         "history": history.curves(),
         "seconds": round(sum(history.seconds.values()), 1),
         "command": f"python -m tlkeras pretrain {settings.dataset}",
-        **runs.describe(),
+        **environment.describe(),
     }
     return model, record
 

@@ -1,0 +1,98 @@
+"""What a run depends on beside its settings: versions, device, commit; and what it leaves behind in memory."""
+
+import contextlib
+import datetime
+import gc
+import importlib.metadata
+import logging
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("keras", "tensorflow", "numpy", "tlkeras")
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def describe() -> dict[str, Any]:
+    """Return versions, device, commit and date, as stored with every run."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "device": _device(),
+        "commit": _commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+@contextlib.contextmanager
+def no_retracing_warnings() -> Iterator[None]:
+    """Keep TensorFlow from warning of retracing: every run builds a new model on purpose."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def bounded_memory() -> Iterator[None]:
+    """Free what TensorFlow and Keras keep of a run.
+
+    Each compiled `fit` registers a custom gradient (the optimizer's all-reduce) for ever, and with it the model's
+    graphs: about 10 MiB a run of even a tiny network. What was registered meanwhile is forgotten here.
+    """
+    import keras  # late: tables and tests need no Keras
+    from tensorflow.python.framework import ops  # no public way; guarded, since it may move
+
+    registry = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
+    before = set(registry)
+    try:
+        yield
+    finally:
+        for name in [name for name in registry if name.startswith("CustomGradient-") and name not in before]:
+            del registry[name]
+        keras.utils.clear_session(free_memory=False)
+        gc.collect()
+
+
+def peak_memory_mib() -> float | None:
+    """Return the largest resident size of this process so far in MiB; None where the system does not tell."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if platform.system() == "Darwin" else 1)
+    return round(kibibytes / 1024, 1)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _device() -> str:
+    import tensorflow as tf  # late: tables and tests need no TensorFlow
+
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    return ", ".join(gpus) or f"CPU, {os.cpu_count()} cores, {platform.machine()}"
+
+
+def _commit() -> str | None:
+    """Return the commit of a checkout; None for an installed package, or without git."""
+    if not (REPOSITORY / ".git").exists():
+        return None
+    command = ["git", "-C", str(REPOSITORY), "rev-parse", "--short", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return found.stdout.strip() or None
