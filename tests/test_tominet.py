@@ -68,7 +68,7 @@ def test_impossible_networks_are_refused(changes, received):
 
 
 def test_unknown_weights_are_refused():
-    with pytest.raises(ValueError, match=r"tominet_letters.*Received: 'tominet_imagenet'$"):
+    with pytest.raises(ValueError, match=r"letters.*Received: weights='imagenet'$"):
         tominet(weights="imagenet")
 
 

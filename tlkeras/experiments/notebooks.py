@@ -21,7 +21,7 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from tqdm import tqdm
 
-from tlkeras.experiments.runs import PROFILES
+from tlkeras.experiments.runs import PROFILES, write_text
 from tlkeras.experiments.runs import profile as named_profile
 
 TEMPLATE = Path(__file__).with_name("index.html")
@@ -77,7 +77,7 @@ def execute(path: Path, target: Path, profile: str = "quick", timeout: int | Non
     started = time.monotonic()
     error = _run(notebook, path.parent, log, named_profile(profile), timeout)
     seconds = time.monotonic() - started
-    _write(target, nbformat.writes(notebook) + "\n")
+    write_text(target, nbformat.writes(notebook) + "\n")
     return Outcome(path, target, title(notebook), profile, seconds, error, data_used(notebook), thumbnail(notebook))
 
 
@@ -140,10 +140,10 @@ def run_all(paths: Sequence[Path], output: Path, profile: str, timeout: int | No
         print(f"{label} running", flush=True)
         outcome = execute(path, output / path.name, profile, timeout)
         outcomes.append(outcome)
-        _write(outcome.target.with_suffix(".html"), render(outcome.target))
-        _write(output / "index.html", index_page(outcomes))
+        write_text(outcome.target.with_suffix(".html"), render(outcome.target))
+        write_text(output / "index.html", index_page(outcomes))
         if in_place and outcome.passed:
-            _write(path, outcome.target.read_text(encoding="utf-8"))
+            write_text(path, outcome.target.read_text(encoding="utf-8"))
         verdict = "passed" if outcome.passed else f"FAILED ({outcome.error})"
         print(f"{label} {verdict} in {duration(outcome.seconds)}", flush=True)
     return outcomes
@@ -208,12 +208,6 @@ def _cleared(notebook: NotebookNode) -> NotebookNode:
     for cell in _code(notebook):
         cell.outputs, cell.execution_count = [], None
     return notebook
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def _card(outcome: Outcome) -> str:

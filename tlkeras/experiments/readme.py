@@ -9,7 +9,7 @@ from tlkeras.experiments import environment, runs, tables
 
 README = runs.REPOSITORY / "README.md"
 SPEED = runs.REPOSITORY / "results" / "benchmarks.json"
-COLUMNS = ("report", "arm", "metric", "reported", "mean", "ci_low", "ci_high", "n")
+COLUMNS = ("report", "arm", "metric", "reported", "mean", "ci_low", "ci_high", "n", "data")
 
 
 def results(reports: Sequence[ModuleType]) -> str:

@@ -148,7 +148,7 @@ def styled(rows: Sequence[Mapping], *, drop: Sequence[str] = ()) -> Styler:
         rows: of any of the tables.
         drop: columns to leave out.
     """
-    frame = pd.DataFrame(list(rows)).drop(columns=list(drop))
+    frame = pd.DataFrame(list(rows)).drop(columns=list(drop), errors="ignore")
     digits = {name: "{:.2g}" for name in frame if name in ("p", "p_adjusted")}
     left = {"selector": "th, td", "props": "text-align: left"}
     return frame.style.format(digits, precision=3, na_rep="").hide(axis="index").set_table_styles([left])

@@ -6,6 +6,7 @@ from keras import layers
 from tlkeras.models import weights as weight_files
 
 HEAD = "dense"
+SOURCES = ("fashion_mnist", "letters", "cyrillic_letters", "mnist")  # shipped weights, by the data they were trained on
 
 
 def tominet(
@@ -48,6 +49,8 @@ def tominet(
     outputs = layers.Dense(num_classes, activation=classifier_activation, name=HEAD)(x)
     model = keras.Model(inputs, outputs, name="TomiNet")
     if weights is not None:
+        if weights not in SOURCES:
+            raise ValueError(f"Expected weights out of {SOURCES}, or None. Received: weights={weights!r}")
         weight_files.load_pretrained(model, f"tominet_{weights}", head=HEAD)
     return model
 

@@ -71,7 +71,7 @@ HEADLINE = ("test_accuracy", "test_accuracy_recalibrated")  # the metrics of the
 SEEDS = {"smoke": 2, "quick": 3, "paper": 30}
 REDUCED = {
     "smoke": {"validation_count": 100, "test_count": 200, "head_epochs": 2, "all_epochs": 1, "scratch_epochs": 2},
-    "quick": {"validation_every": 10},
+    "quick": {"validation_every": 50},
     "paper": {},
 }
 

@@ -10,10 +10,9 @@ import numpy as np
 from tlkeras import data
 from tlkeras.experiments import environment
 from tlkeras.models import tominet, weights
+from tlkeras.models.tominet import SOURCES
 from tlkeras.transfer import Phase, finetune
 from tlkeras.transfer.evaluation import evaluate
-
-SOURCES = ("fashion_mnist", "letters", "cyrillic_letters", "mnist")
 
 
 @dataclass(frozen=True)

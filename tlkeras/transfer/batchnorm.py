@@ -3,12 +3,14 @@
 import keras
 import numpy as np
 
+from tlkeras.transfer.inputs import check_images
+
 
 def recalibrate(model: keras.Model, images: np.ndarray, *, batch_size: int = 500) -> int:
     """Replace the moving means and variances by the averages over `images`; no other weight changes.
 
     Keras' BatchNormalization (momentum 0.99) needs hundreds of steps before its moving statistics are right;
-    100 images in batches of 32 give 4 steps an epoch (../shared measurements, and report 002).
+    100 images in batches of 32 give 4 steps an epoch (report 002).
     With one batch the statistics are exactly those of `images`; with more, the mean over the batches
     (Ioffe and Szegedy 2015, algorithm 2).
 
@@ -21,10 +23,11 @@ def recalibrate(model: keras.Model, images: np.ndarray, *, batch_size: int = 500
         The number of layers recalibrated.
 
     Raises:
-        ValueError: fewer than 2 images.
+        ValueError: fewer than 2 images, or images that do not fit the model (see `inputs.check_pair`).
     """
     if len(images) < 2:
         raise ValueError(f"Statistics need at least 2 images. Received: {len(images)}")
+    check_images(model, images)
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     kept = [(layer.momentum, layer.trainable) for layer in layers]
     try:

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkeras.transfer.freezing import has_logits
+from tlkeras.transfer.inputs import check_pair
 
 
 class Evaluator:
@@ -58,5 +59,10 @@ class Validation(keras.callbacks.Callback):
 
 
 def evaluate(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Return `(loss, accuracy)` of `model` on images `(n, height, width, channels)` and labels `(n,)`."""
+    """Return `(loss, accuracy)` of `model` on images `(n, height, width, channels)`, 0..255, and labels `(n,)`.
+
+    Raises:
+        ValueError: images or labels that do not fit the model (see `inputs.check_pair`).
+    """
+    check_pair(model, images, labels)
     return Evaluator(model)(images, labels)

@@ -21,10 +21,15 @@ def check_pair(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> No
     images, labels = np.asarray(images), np.asarray(labels)
     if not len(images) or len(images) != len(labels):
         raise ValueError(f"Expected images with one label each. Received: {len(images)} images, {len(labels)} labels")
+    check_images(model, images)
+    splits.validate_labels(labels, model.output_shape[-1])
+
+
+def check_images(model: keras.Model, images: np.ndarray) -> None:
+    """Check images alone, as `check_pair` does."""
     given = images.shape[1:] if images.ndim == len(model.input_shape) else model.input_shape[1:]
     shape = [side or other for side, other in zip(model.input_shape[1:], given, strict=True)]  # None: any side
     splits.validate_images(images, shape)
-    splits.validate_labels(labels, model.output_shape[-1])
     if images.dtype.kind == "f" and 0 < images.max() <= 1:
         raise ValueError(
             "Expected raw images, 0..255: the model scales them itself. "
