@@ -208,3 +208,13 @@ def test_a_failing_tool_is_run_once(tools, monkeypatch, script, message):
     (tools / "npm").unlink()
     with pytest.raises(sources.UnreachableError, match="npm failed earlier"):
         sources.arrays_from(source)
+
+
+def test_a_host_is_asked_again_after_a_while(server, tmp_path, monkeypatch):
+    url = f"http://127.0.0.1:{server.server_port}/good.bin"
+    failed = sources.time.monotonic()
+    monkeypatch.setattr(sources, "_unreachable", {f"127.0.0.1:{server.server_port}": (failed, "no network")})
+    with pytest.raises(sources.UnreachableError, match="earlier: no network"):
+        sources.download(Remote(url), tmp_path)
+    monkeypatch.setattr(sources.time, "monotonic", lambda: failed + sources.FORGET_SECONDS)
+    assert sources.download(Remote(url), tmp_path).exists()

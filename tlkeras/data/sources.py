@@ -9,6 +9,7 @@ import subprocess
 import tarfile
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -25,7 +26,8 @@ TOOL_SECONDS = 900
 CHUNK_BYTES = 1 << 20
 
 Arrays = dict[str, np.ndarray]
-_unreachable: dict[str, str] = {}  # host or tool -> why; asked once a process, so that offline work never waits twice
+FORGET_SECONDS = 60  # then a host or tool is asked again; until then work without a network does not wait for it twice
+_unreachable: dict[str, tuple[float, str]] = {}  # host or tool -> when it failed, and why
 
 
 class SourceError(RuntimeError):
@@ -157,8 +159,8 @@ def open_url(url: str, method: str = "GET") -> Any:
         SourceError: UnreachableError or HttpStatusError.
     """
     host = urlsplit(url).netloc
-    if host in _unreachable:
-        raise UnreachableError(f"{host} did not answer earlier: {_unreachable[host]}")
+    if earlier := _failed_lately(host):
+        raise UnreachableError(f"{host} did not answer earlier: {earlier}")
     request = urllib.request.Request(url, headers={"User-Agent": "tlkeras"}, method=method)
     try:
         return _within(CONNECT_SECONDS, lambda: urllib.request.urlopen(request, timeout=READ_SECONDS))
@@ -166,7 +168,7 @@ def open_url(url: str, method: str = "GET") -> Any:
         error.close()
         raise HttpStatusError(f"{url}: HTTP status {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
-        _unreachable[host] = str(error)
+        _unreachable[host] = (time.monotonic(), str(error))
         raise UnreachableError(f"{host} does not answer: {error}") from error
 
 
@@ -177,8 +179,8 @@ def run_tool(command: list[str], folder: Path) -> None:
         UnreachableError: when the tool is missing, fails or takes too long, or did so earlier in this process.
     """
     tool = command[0]
-    if tool in _unreachable:
-        raise UnreachableError(f"{tool} failed earlier: {_unreachable[tool]}")
+    if earlier := _failed_lately(tool):
+        raise UnreachableError(f"{tool} failed earlier: {earlier}")
     program = shutil.which(tool)
     if program is None:
         raise UnreachableError(f"the program {tool} is not installed")
@@ -187,12 +189,19 @@ def run_tool(command: list[str], folder: Path) -> None:
             [program, *command[1:]], cwd=folder, capture_output=True, text=True, timeout=TOOL_SECONDS, check=True
         )
     except subprocess.TimeoutExpired as error:
-        _unreachable[tool] = f"no result within {TOOL_SECONDS} s"
-        raise UnreachableError(f"{tool} failed: {_unreachable[tool]}") from error
+        message = f"no result within {TOOL_SECONDS} s"
+        _unreachable[tool] = (time.monotonic(), message)
+        raise UnreachableError(f"{tool} failed: {message}") from error
     except subprocess.CalledProcessError as error:
         message = (error.stderr.strip() or str(error)).splitlines()[-1]
-        _unreachable[tool] = message
+        _unreachable[tool] = (time.monotonic(), message)
         raise UnreachableError(f"{tool} failed: {message}") from error
+
+
+def _failed_lately(name: str) -> str | None:
+    """Return why a host or tool failed, if that was less than FORGET_SECONDS ago."""
+    when, why = _unreachable.get(name, (-float("inf"), ""))
+    return why if time.monotonic() - when < FORGET_SECONDS else None
 
 
 def _copy(response: Any, file: BinaryIO, digest: Any, remote: Remote) -> None:
