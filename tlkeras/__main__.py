@@ -5,6 +5,7 @@ import json
 import os
 import sys
 
+from tlkeras import startup
 from tlkeras.experiments import tables
 
 REPORTS = ("tominet",)
@@ -67,7 +68,9 @@ def _reports(name: str) -> list:
 def _run(options: argparse.Namespace) -> None:
     from tlkeras.experiments import runs
 
-    for report in _reports(options.report):
+    reports = _reports(options.report)
+    startup.quiet_start()
+    for report in reports:
         found = runs.study(report, options.arm, seeds=options.seeds, profile_name=options.profile)
         arms = {run["arm"] for run in found}
         reference = {key: number for key, number in report.REFERENCE.items() if key[0] in arms}
@@ -87,6 +90,7 @@ def _table(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
+    startup.quiet_start()
     from tlkeras import benchmarks
     from tlkeras.experiments import readme
 
@@ -118,6 +122,7 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _pretrain(options: argparse.Namespace) -> None:
+    startup.quiet_start()
     from tlkeras.reports import tominet_sources
 
     for name in options.name or tominet_sources.SOURCES:

@@ -1,11 +1,15 @@
 """Loss and accuracy of a classifier, with less overhead than `evaluate`, and as a callback."""
 
+from collections.abc import Iterable, Iterator
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tlkeras.transfer.freezing import has_logits
 from tlkeras.transfer.inputs import check_pair
+
+KEPT_BYTES = 2**28  # of a validation set that stays in memory as tensors
 
 
 class Evaluator:
@@ -31,11 +35,21 @@ class Evaluator:
 
     def __call__(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         """Return `(loss, accuracy)` over `inputs (n, ...)` and integer `labels (n,)`."""
-        total = np.zeros(2)
+        return self.over(self.batches(inputs, labels))
+
+    def batches(self, inputs: np.ndarray, labels: np.ndarray) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        """Cut a data set into tensors."""
         for start in range(0, len(inputs), self.batch_size):
             stop = start + self.batch_size
-            total += [float(part) for part in self._sums(inputs[start:stop], labels[start:stop].astype(np.int32))]
-        loss, accuracy = total / len(inputs)
+            yield tf.constant(inputs[start:stop]), tf.constant(labels[start:stop], tf.int32)
+
+    def over(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> tuple[float, float]:
+        """Return `(loss, accuracy)` over batches."""
+        total, count = np.zeros(2), 0
+        for inputs, labels in batches:
+            total += [float(part) for part in self._sums(inputs, labels)]
+            count += len(labels)
+        loss, accuracy = total / count
         return float(loss), float(accuracy)
 
 
@@ -48,14 +62,16 @@ class Validation(keras.callbacks.Callback):
 
     def __init__(self, model: keras.Model, inputs: np.ndarray, labels: np.ndarray, every: int = 1) -> None:
         super().__init__()
-        batch_size = 1000 if inputs.ndim > 2 else 5000  # flat features need little memory
-        self._evaluator, self._inputs, self._labels = Evaluator(model, batch_size), inputs, labels
-        self._every = every
+        self._evaluator = Evaluator(model, 1000 if inputs.ndim > 2 else 5000)  # flat features need little memory
+        self._inputs, self._labels, self._every = inputs, labels, every
+        small = inputs.nbytes <= KEPT_BYTES
+        self._kept = list(self._evaluator.batches(inputs, labels)) if small else None  # copied once, not every epoch
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Validate."""
         if (epoch + 1) % self._every == 0 or epoch + 1 == self.params["epochs"]:
-            logs["val_loss"], logs["val_accuracy"] = self._evaluator(self._inputs, self._labels)
+            batches = self._kept or self._evaluator.batches(self._inputs, self._labels)
+            logs["val_loss"], logs["val_accuracy"] = self._evaluator.over(batches)
 
 
 def evaluate(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from collections import OrderedDict
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tlkeras.data import fingerprint as data_fingerprint
 from tlkeras.models.weights import fingerprint
@@ -81,7 +82,7 @@ class FeatureCache:
             self._arrays.move_to_end(key)
             return self._arrays[key]
         self.misses += 1
-        features = base.predict(images, batch_size=batch_size, verbose=0)
+        features = _forward(base, images, batch_size)
         while self._arrays and features.nbytes + sum(a.nbytes for a in self._arrays.values()) > self._max_bytes:
             self._arrays.popitem(last=False)
         self._arrays[key] = features
@@ -91,6 +92,12 @@ class FeatureCache:
     def _key(base: keras.Model, images: np.ndarray) -> str:
         architecture = hashlib.sha256(repr(base.get_config()["layers"]).encode()).hexdigest()
         return f"{architecture}-{fingerprint(base)}-{data_fingerprint(images)}"
+
+
+def _forward(base: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
+    """Return what `predict` does, in half its time for a small network: one trace, no pipeline."""
+    run = tf.function(lambda batch: base(batch, training=False), reduce_retracing=True)
+    return np.concatenate([run(images[i : i + batch_size]).numpy() for i in range(0, len(images), batch_size)])
 
 
 SHARED = FeatureCache()  # one per process: the draws of a study share the validation set and the frozen base
