@@ -64,10 +64,10 @@ def test_p_values_are_adjusted_over_all_claims(runs):
 def test_artefact_is_the_part_of_the_gain_that_recalibration_takes(runs):
     (row,) = tominet_claims.artefact(runs, ["good"], "baseline")
     assert row["gain"] == pytest.approx(0.3)
-    assert row["gain_recalibrated"] == pytest.approx(0.1)
+    assert row["recalibrated"] == pytest.approx(0.1)
     assert row["share_gone"] == pytest.approx(2 / 3)
     assert row["gain_low"] < row["gain"] < row["gain_high"]
-    assert row["recalibrated_low"] < row["gain_recalibrated"] < row["recalibrated_high"]
+    assert row["recalibrated_low"] < row["recalibrated"] < row["recalibrated_high"]
 
 
 def test_no_share_of_a_gain_that_may_be_none(runs):

@@ -103,16 +103,16 @@ def artefact(runs: Sequence[Mapping], arms: Sequence[str], baseline: str) -> lis
     """How much of the gain over `baseline` is gone once both sides have right batch-norm statistics.
 
     Returns:
-        Rows with arm, baseline, gain (mean difference of test accuracy), gain_low, gain_high, gain_recalibrated,
-        recalibrated_low, recalibrated_high, share_gone (1 - gain_recalibrated / gain; None where the gain's interval
+        Rows with arm, baseline, gain (mean difference of test accuracy), gain_low, gain_high, recalibrated,
+        recalibrated_low, recalibrated_high, share_gone (1 - recalibrated / gain; None where the gain's interval
         covers 0), n. Intervals: 95 %, percentile bootstrap over draws.
     """
     rows = []
     for arm in arms:
         plain, right = (_differences(runs, arm, baseline, metric) for metric in (ACCURACY, RIGHT))
         row = {"arm": arm, "baseline": baseline, **_estimate("gain", "gain", plain)}
-        row |= _estimate("gain_recalibrated", "recalibrated", right)
-        share = None if row["gain_low"] <= 0 <= row["gain_high"] else 1 - row["gain_recalibrated"] / row["gain"]
+        row |= _estimate("recalibrated", "recalibrated", right)
+        share = None if row["gain_low"] <= 0 <= row["gain_high"] else 1 - row["recalibrated"] / row["gain"]
         rows.append({**row, "share_gone": share, "n": len(plain)})
     return rows
 
