@@ -192,7 +192,7 @@ def test_the_same_layers_wired_otherwise_are_a_miss(eager):
         steps.append(layers.Dense(1, name="third")(steps[1]))
         wired = randomised(keras.Model(inputs, layers.Add(name="add")([steps[2], steps[shortcut]])))
         found.append(cache.features(wired, PIXELS))
-        np.testing.assert_allclose(found[-1], wired(PIXELS))
+        np.testing.assert_allclose(found[-1], wired(PIXELS), rtol=1e-5)  # compiled against eager
     assert cache.misses == 2
     assert not np.allclose(*found)
 
