@@ -1,0 +1,30 @@
+"""What a run is described by, and what is freed after it."""
+
+import pytest
+
+from tlkeras.experiments import environment
+
+
+def test_no_git_no_commit(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert environment._commit() is None
+    monkeypatch.setattr(environment, "REPOSITORY", tmp_path)
+    assert environment._commit() is None
+
+
+def test_what_tensorflow_registers_during_a_run_is_forgotten():
+    from tensorflow.python.framework import ops
+
+    registry = ops.gradient_registry._registry
+    before = set(registry)
+    with pytest.raises(RuntimeError), environment.bounded_memory():
+        registry["CustomGradient-made"] = {}
+        raise RuntimeError
+    assert set(registry) == before
+
+
+def test_a_run_is_described_by_versions_device_commit_and_date():
+    facts = environment.describe()
+    assert facts["versions"]["keras"].count(".") == 2
+    assert facts["device"]
+    assert facts["date"].endswith("+00:00")
