@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from helpers import images
 
-from tlkeras.transfer.augment import random_affine
+from tlkeras.transfer.augment import random_affine, random_flip_crop
 
 NONE = {"rotation": 0.0, "shift": 0.0, "zoom": 0.0, "shear": 0.0}
 SEED = tf.constant([3, 4], tf.int32)
@@ -85,3 +85,38 @@ def test_zoom_changes_the_size_within_its_amount():
 def test_bad_amounts_are_refused(amount):
     with pytest.raises(ValueError, match=r"at least 0 and zoom below 1\. Received: \{'rotation'"):
         random_affine(**amount)
+
+
+def test_flip_and_crop_are_whole_pixels_of_a_padded_image_mirrored_or_not():
+    views = np.asarray(random_flip_crop(2)(BATCH, SEED))
+    found = []
+    for image, view in zip(np.asarray(BATCH), views, strict=True):
+        places = [
+            (mirror, row, column)
+            for mirror in (1, -1)
+            for row in range(5)
+            for column in range(5)
+            if np.array_equal(
+                np.pad(image[:, ::mirror], ((2, 2), (2, 2), (0, 0)))[row : row + 9, column : column + 12], view
+            )
+        ]
+        assert len(places) == 1
+        found += places
+    assert len(set(found)) > 1
+
+
+def test_flips_and_shifts_cover_all_cases_evenly():
+    ramp = tf.tile(tf.reshape(tf.range(1.0, 12.0), (1, 1, 11, 1)), (4000, 11, 1, 1))
+    views = np.asarray(random_flip_crop(1)(ramp, SEED))[:, 5, 4:6, 0]
+    mirrored = views[:, 0] > views[:, 1]
+    assert 0.45 < mirrored.mean() < 0.55
+    shares = np.unique(views[~mirrored, 0], return_counts=True)[1] / np.sum(~mirrored)
+    assert len(shares) == 3 and np.all(np.abs(shares - 1 / 3) < 0.05)
+
+
+def test_flip_and_crop_is_a_function_of_the_seed():
+    augment = random_flip_crop()
+    np.testing.assert_array_equal(augment(BATCH, SEED), augment(BATCH, SEED))
+    assert not np.array_equal(augment(BATCH, SEED), augment(BATCH, tf.constant([3, 5])))
+    with pytest.raises(ValueError, match="padding=-1"):
+        random_flip_crop(-1)

@@ -3,10 +3,11 @@
 import math
 import warnings
 
+import keras
 import numpy as np
 import pytest
+from helpers import images, tiny
 
-from tests.helpers import images, tiny
 from tlkeras.transfer.collapse import CollapsedClassifierWarning, CollapseDetector
 
 GUESSING = {"loss": math.log(3)}
@@ -27,6 +28,16 @@ def test_warns_once_and_remembers_the_epoch():
         detector.on_epoch_end(1, GUESSING)
     detector.on_epoch_end(2, GUESSING)  # a second warning would be an error here
     assert detector.collapsed_at == 2
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_stops_the_training_on_demand(stop):
+    model = collapsed()
+    model.compile(keras.optimizers.SGD(1e-30), "sparse_categorical_crossentropy")
+    detector = CollapseDetector(model, images(), stop=stop)
+    with pytest.warns(CollapsedClassifierWarning):
+        history = model.fit(images(), np.zeros(12, np.int32), epochs=3, verbose=0, callbacks=[detector])
+    assert len(history.epoch) == (1 if stop else 3)
 
 
 def test_an_untrained_network_at_the_same_loss_is_not_collapsed():

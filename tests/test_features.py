@@ -154,7 +154,16 @@ def test_features_are_computed_once(base):
     assert cache.features(base, PIXELS.copy()) is first
     assert cache.features(small(), PIXELS) is first  # the same network, built again
     assert (cache.hits, cache.misses) == (2, 1)
-    np.testing.assert_allclose(FeatureCache().features(base, PIXELS, batch_size=2), first, rtol=1e-6)
+
+
+def test_large_maps_run_in_small_batches_with_the_same_result(base, monkeypatch):
+    whole = FeatureCache().features(base, PIXELS)
+    assert features.inference_batch(base) == 1000
+    monkeypatch.setattr(features, "MAP_BYTES", 2 * 4 * 4)  # two images of four float32 numbers
+    assert features.inference_batch(base) == 2
+    np.testing.assert_allclose(FeatureCache().features(base, PIXELS), whole, rtol=1e-6)
+    monkeypatch.setattr(features, "MAP_BYTES", 1)
+    assert features.inference_batch(base) == 1
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.models.preprocessing import MODES, Preprocessing
+from tlkeras.models.preprocessing import MODES, Preprocessing, converted
 
 IMAGE = np.array([[[[255, 128, 0]]]], np.uint8)
 
@@ -14,6 +14,7 @@ IMAGE = np.array([[[[255, 128, 0]]]], np.uint8)
     [
         ("unit", [1.0, 128 / 255, 0.0]),
         ("caffe", [0 - 104.0, 128 - 117.0, 255 - 123.0]),
+        ("vgg", [0 - 103.939, 128 - 116.779, 255 - 123.68]),
         ("torch", [(1 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, -0.406 / 0.225]),
     ],
 )
@@ -41,3 +42,19 @@ def test_unknown_mode_and_wrong_channels():
         Preprocessing("bgr")
     with pytest.raises(ValueError, match="3 channels"):
         Preprocessing("unit")(np.zeros((1, 4, 4, 1), np.float32))
+
+
+@pytest.mark.parametrize("wanted", MODES)
+@pytest.mark.parametrize("trained", MODES)
+def test_a_converted_first_layer_does_the_same_to_raw_images(trained, wanted):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (2, 5, 5, 3)).astype(np.float32)
+    kernel, bias = generator.normal(size=(3, 3, 3, 4)), generator.normal(size=4)
+
+    def outputs(mode, kernel, bias):
+        return keras.ops.conv(Preprocessing(mode, dtype="float64")(images), kernel) + bias
+
+    expected = outputs(trained, kernel, bias)
+    np.testing.assert_allclose(
+        outputs(wanted, *converted(kernel, bias, trained, wanted)), expected, rtol=1e-9, atol=1e-9
+    )

@@ -61,8 +61,32 @@ def test_frozen_features_are_cut_below_dropout():
         ({"num_classes": 1}, "at least 2 classes"),
         ({"weights": "coco"}, "weights='coco'"),
         ({"preprocessing": "bgr"}, "mode='bgr'"),
+        ({"resolution": 31}, "resolution=31"),
     ],
 )
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         squeezenet(**{"weights": None, **arguments})
+
+
+def test_pooling_before_the_head_gives_the_same_logits():
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    options = {"input_shape": (64, 64, 3), "weights": None, "fires": SMALL, "classifier_activation": None}
+    last, first = (squeezenet(5, pool_first=pool_first, **options) for pool_first in (False, True))
+    first.set_weights(last.get_weights())
+    np.testing.assert_allclose(first(images), last(images), rtol=1e-4, atol=1e-4)
+    freezing.freeze(first, "head")
+    base, _ = features.split(first)
+    assert base.output_shape == (None, 1, 1, 16)
+    with pytest.raises(ValueError, match="does not commute"):
+        squeezenet(5, pool_first=True, head_relu=True, weights=None, fires=SMALL)
+
+
+def test_images_are_enlarged_inside_the_model():
+    small = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    large = keras.ops.image.resize(small.astype(np.float32), (48, 48), interpolation="bicubic")
+    options = {"weights": None, "fires": SMALL, "classifier_activation": None}
+    inside = squeezenet(3, resolution=48, **options)
+    outside = squeezenet(3, (48, 48, 3), **options)
+    outside.set_weights(inside.get_weights())
+    np.testing.assert_allclose(inside(small), outside(large), rtol=1e-4, atol=1e-3)

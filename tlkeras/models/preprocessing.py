@@ -1,10 +1,12 @@
 """Preprocessing as a layer of the model, so that weights cannot travel without it: raw 0..255 RGB goes in."""
 
 import keras
+import numpy as np
 
 MODES = {  # channel order, then (x * scale - mean) / deviation, per channel of the reordered image
     "unit": {"flip": False, "scale": 1 / 255, "mean": (0.0, 0.0, 0.0), "deviation": (1.0, 1.0, 1.0)},
     "caffe": {"flip": True, "scale": 1.0, "mean": (104.0, 117.0, 123.0), "deviation": (1.0, 1.0, 1.0)},
+    "vgg": {"flip": True, "scale": 1.0, "mean": (103.939, 116.779, 123.68), "deviation": (1.0, 1.0, 1.0)},
     "torch": {"flip": False, "scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "deviation": (0.229, 0.224, 0.225)},
 }
 
@@ -14,8 +16,9 @@ class Preprocessing(keras.layers.Layer):
     """Turn raw RGB images into what a network was trained on.
 
     Args:
-        mode: "unit" (RGB, 0..1), "caffe" (BGR, 0..255 minus 104, 117, 123), or "torch" (RGB, 0..1, standardised with
-            the ImageNet mean and deviation).
+        mode: "unit" (RGB, 0..1), "caffe" (BGR, 0..255 minus 104, 117, 123), "vgg" (the same with the means to three
+            digits that keras.applications subtracts), or "torch" (RGB, 0..1, standardised with the ImageNet mean and
+            deviation).
 
     Input and output are `(batch, height, width, 3)`; the input is 0..255 of any dtype and is not overwritten.
 
@@ -47,3 +50,31 @@ class Preprocessing(keras.layers.Layer):
     def get_config(self) -> dict:
         """Return what builds the same layer again."""
         return {**super().get_config(), "mode": self.mode}
+
+
+def converted(kernel: np.ndarray, bias: np.ndarray, trained: str, wanted: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return a first convolution for images preprocessed as `wanted` that does what it did on `trained` ones.
+
+    Exact without padding only: zeros at the border stand for another colour in each mode.
+
+    Args:
+        kernel: `(height, width, 3, filters)` of the first layer, trained on `trained` images.
+        bias: `(filters,)` of the same.
+        trained: a mode of `Preprocessing`.
+        wanted: a mode of `Preprocessing`.
+    """
+    raw, raw_bias = _of_raw_rgb(kernel, bias, MODES[trained])
+    mode = MODES[wanted]
+    mean, deviation = np.array(mode["mean"]), np.array(mode["deviation"])
+    ordered = raw[:, :, ::-1] if mode["flip"] else raw
+    return ordered * (deviation / mode["scale"])[:, None], raw_bias + (ordered * (mean / mode["scale"])[:, None]).sum(
+        (0, 1, 2)
+    )
+
+
+def _of_raw_rgb(kernel: np.ndarray, bias: np.ndarray, mode: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Return the kernel and bias that take raw RGB images, in float64."""
+    kernel = np.asarray(kernel, np.float64)
+    mean, deviation = np.array(mode["mean"]), np.array(mode["deviation"])
+    raw = kernel * (mode["scale"] / deviation)[:, None]
+    return raw[:, :, ::-1] if mode["flip"] else raw, bias - (kernel * (mean / deviation)[:, None]).sum((0, 1, 2))

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from tlkeras.models import backbones
+from tlkeras.models import weights as weight_files
 from tlkeras.models.preprocessing import Preprocessing
 
 HEAD = "conv10"
@@ -11,6 +12,8 @@ SMALLEST = 32
 # Iandola et al. 2016, arXiv:1602.07360, and the v1.1 of its authors: (squeeze, expand) channels of fire2 to fire9.
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
 POOLED = ("conv1", "fire3", "fire5")  # a 3x3 max pooling of stride 2 follows these
+STAND_IN = "squeezenet_tinyimagenet32"  # pretrained by this project, shipped with it
+WEIGHTS = (None, "imagenet", "tinyimagenet32")
 
 
 def squeezenet(
@@ -21,44 +24,67 @@ def squeezenet(
     head_relu: bool = False,
     fires: tuple[tuple[int, int], ...] = FIRES,
     classifier_activation: str | None = "softmax",
+    resolution: int | None = None,
+    pool_first: bool = False,
 ) -> keras.Model:
     """Build SqueezeNet 1.1 with a new conv10: 722,496 parameters below it, 727,626 in all with ten classes.
 
     Args:
         num_classes: outputs, at least 2.
         input_shape: `(height, width, 3)` of raw RGB images, 0..255; sides from 32 up.
-        weights: "imagenet" (everything below conv10, strictly loaded), or None (random).
+        weights: "imagenet" (everything below conv10, strictly loaded), "tinyimagenet32" (the same, but a stand-in that
+            this project trained on 200 classes at 32x32 and ships), or None (random).
         preprocessing: "caffe", what the weights were trained with, or "unit", what report 000 most likely used.
         head_relu: the original's ReLU on conv10. It cannot push a logit below zero and often stays dead, hence off.
         fires: (squeeze, expand) channels of each fire block; fewer or smaller ones make a small network for tests.
         classifier_activation: "softmax", or None (logits).
+        resolution: side of the square to which images are resized (bicubic) inside the model; None leaves them as
+            they are. Small images cost little memory and augmentation, and the network sees large ones.
+        pool_first: average over the map before conv10 instead of after it. Without a ReLU the two commute, so the
+            logits are the same at inference, and cached frozen features are 512 numbers an image at any resolution.
+            In training, dropout then drops whole channels.
 
     Returns:
         A flat functional model, `(batch, height, width, 3)` in, `(batch, num_classes)` out.
 
     Raises:
-        ValueError: fewer than 2 classes, sides below 32, other than 3 channels, unknown weights or preprocessing.
+        ValueError: fewer than 2 classes, sides or resolution below 32, other than 3 channels, unknown weights or
+            preprocessing, or pool_first with head_relu.
         WeightsUnavailableError: the weights could not be had.
 
     Reference: report 000 (Shams), figures 1, 3 and 5.
     """
-    _check(num_classes, input_shape, weights)
+    _check(num_classes, input_shape, weights, resolution)
+    if pool_first and head_relu:
+        raise ValueError("Expected pool_first without head_relu, which does not commute. Received: both")
     inputs = keras.Input(input_shape, name="image")
     x = Preprocessing(preprocessing, name="preprocessing")(inputs)
+    if resolution:
+        x = layers.Resizing(resolution, resolution, "bicubic", name="resizing")(x)
     x = layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(x)
     x = layers.MaxPooling2D(3, 2, name="pool1")(x)
     for number, (squeeze, expand) in enumerate(fires, start=2):
         x = _fire(x, f"fire{number}", squeeze, expand)
         if f"fire{number}" in POOLED:
             x = layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
-    x = layers.Dropout(0.5, name="drop9")(x)
-    x = layers.Conv2D(num_classes, 1, activation="relu" if head_relu else None, name=HEAD)(x)
-    x = layers.GlobalAveragePooling2D(name="global_average_pool")(x)
+    x = _head(x, num_classes, head_relu, pool_first)
     outputs = layers.Activation(classifier_activation or "linear", name="classifier")(x)
     model = keras.Model(inputs, outputs, name="SqueezeNet")
     if weights == "imagenet":
         backbones.load(model, "squeezenet", new_layers=(HEAD,))
+    elif weights == "tinyimagenet32":
+        weight_files.load_pretrained(model, STAND_IN, head=HEAD, new_head=True)
     return model
+
+
+def _head(x: keras.KerasTensor, num_classes: int, relu: bool, pool_first: bool) -> keras.KerasTensor:
+    conv10 = layers.Conv2D(num_classes, 1, activation="relu" if relu else None, name=HEAD)
+    if pool_first:
+        x = layers.GlobalAveragePooling2D(keepdims=True, name="global_average_pool")(x)
+        x = conv10(layers.Dropout(0.5, name="drop9")(x))
+        return layers.Flatten(name="flatten")(x)
+    x = conv10(layers.Dropout(0.5, name="drop9")(x))
+    return layers.GlobalAveragePooling2D(name="global_average_pool")(x)
 
 
 def _fire(x: keras.KerasTensor, name: str, squeeze: int, expand: int) -> keras.KerasTensor:
@@ -68,12 +94,14 @@ def _fire(x: keras.KerasTensor, name: str, squeeze: int, expand: int) -> keras.K
     return layers.Concatenate(name=f"{name}_concat")([left, right])
 
 
-def _check(num_classes: int, input_shape: tuple[int, int, int], weights: str | None) -> None:
+def _check(num_classes: int, input_shape: tuple[int, int, int], weights: str | None, resolution: int | None) -> None:
     if num_classes < 2:
         raise ValueError(f"A classifier needs at least 2 classes. Received: num_classes={num_classes}")
     if len(input_shape) != 3 or input_shape[2] != 3 or min(input_shape[:2]) < SMALLEST:
         raise ValueError(
             f"input_shape must be (height, width, 3) with sides from {SMALLEST} up. Received: input_shape={input_shape}"
         )
-    if weights not in (None, "imagenet"):
-        raise ValueError(f"Expected weights='imagenet' or None. Received: weights={weights!r}")
+    if resolution is not None and resolution < SMALLEST:
+        raise ValueError(f"Expected a resolution from {SMALLEST} up, or None. Received: resolution={resolution}")
+    if weights not in WEIGHTS:
+        raise ValueError(f"Expected weights out of {WEIGHTS}. Received: weights={weights!r}")

@@ -49,15 +49,30 @@ def fingerprint(variables: Iterable[keras.Variable] | keras.Model) -> str:
     return digest.hexdigest()[:16]
 
 
-def save(model: keras.Model, path: Path, record: Mapping[str, object]) -> None:
-    """Write every weight of `model` (float32) to `path` (.npz) and `record` beside it (.json), atomically."""
+def save(
+    model: keras.Model, path: Path, record: Mapping[str, object], *, dtype: str = "float32", without: str = ""
+) -> None:
+    """Write the weights of `model` to `path` (.npz) and `record` beside it (.json), atomically.
+
+    Args:
+        model: a flat model.
+        path: ends in .npz.
+        record: facts to keep with the weights; file, SHA-256 and the number of parameters in the file are added.
+        dtype: "float32", or "float16", half the size; reading gives back what was rounded.
+        without: a layer that is left out, such as a head that every user replaces.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial, partial_record = path.with_suffix(".partial.npz"), path.with_suffix(".partial.json")
-    tensors = {name: keras.ops.convert_to_numpy(variable) for name, variable in tensor_names(model).items()}
+    tensors = {
+        name: keras.ops.convert_to_numpy(variable).astype(dtype)
+        for name, variable in tensor_names(model).items()
+        if name.split("/")[0] != without
+    }
     try:
         np.savez_compressed(partial, **tensors)
-        full = {**record, "file": path.name, "sha256": file_sha256(partial), "parameters": model.count_params()}
+        parameters = sum(tensor.size for tensor in tensors.values())
+        full = {**record, "file": path.name, "sha256": file_sha256(partial), "parameters": parameters}
         partial_record.write_text(json.dumps(full, indent=1) + "\n")
         os.replace(partial, path)
         os.replace(partial_record, path.with_suffix(".json"))

@@ -1,4 +1,4 @@
-"""Random affine views of training images, in the graph, from stateless seeds."""
+"""Random views of training images, in the graph, from stateless seeds."""
 
 from collections.abc import Callable
 
@@ -42,5 +42,36 @@ def random_affine(
         zero = tf.zeros_like(a)
         transform = tf.stack([a, b, offset_x, c, d, offset_y, zero, zero], axis=1)
         return keras.ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="constant")
+
+    return augment
+
+
+def random_flip_crop(padding: int = 4) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return an augmentation for `finetune`: mirror half of the images, and crop each out of a zero-padded copy.
+
+    Args:
+        padding: pixels added on each side, so the largest shift.
+
+    Returns:
+        `(images (b, h, w, c) float32, seed (2,) int32) -> images`; same seed, same views; outside is black.
+
+    Raises:
+        ValueError: a negative padding.
+
+    Reference: He et al. 2016, arXiv:1512.03385, section 4.2.
+    """
+    if padding < 0:
+        raise ValueError(f"Expected a padding of at least 0 pixels. Received: padding={padding}")
+
+    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        width, count = images.shape[2], tf.shape(images)[0]
+        draws = tf.random.stateless_uniform((3, count), seed)
+        mirrored = tf.cast(draws[0] < 0.5, tf.float32)
+        shift_x, shift_y = tf.unstack(tf.floor(draws[1:] * (2 * padding + 1)) - padding)
+        one, zero = tf.ones_like(shift_x), tf.zeros_like(shift_x)
+        transform = tf.stack(
+            [1 - 2 * mirrored, zero, mirrored * (width - 1) + shift_x, zero, one, shift_y, zero, zero], axis=1
+        )
+        return keras.ops.image.affine_transform(images, transform, interpolation="nearest", fill_mode="constant")
 
     return augment

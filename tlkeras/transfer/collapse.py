@@ -21,15 +21,17 @@ class CollapseDetector(keras.callbacks.Callback):
         model: the whole classifier, softmax or logits out.
         images: a few raw images, at least 2, that are not all alike.
         tolerance: largest distance of the training loss from ln(classes), nats.
+        stop: also end the training, which rarely recovers.
 
     `collapsed_at` is the first epoch (from 1) at whose end both held, or None.
     """
 
-    def __init__(self, model: keras.Model, images: np.ndarray, tolerance: float = 0.01) -> None:
+    def __init__(self, model: keras.Model, images: np.ndarray, tolerance: float = 0.01, stop: bool = False) -> None:
         super().__init__()
         if len(images) < 2:
             raise ValueError(f"Expected at least 2 images to tell apart. Received: {len(images)}")
         self._whole, self._images, self._tolerance = model, images, tolerance
+        self._stop = stop
         self._guessing = math.log(model.output_shape[-1])
         self.collapsed_at: int | None = None
 
@@ -38,6 +40,8 @@ class CollapseDetector(keras.callbacks.Callback):
         stuck = abs((logs or {}).get("loss", math.inf) - self._guessing) <= self._tolerance
         if self.collapsed_at is None and stuck and self._constant():
             self.collapsed_at = epoch + 1
+            if self._stop:
+                self.model.stop_training = True
             warnings.warn(
                 f"The classifier collapsed by epoch {epoch + 1}: loss {logs['loss']:.4f} is ln(classes), and every "
                 "image gets the same answer. Train again with a smaller learning rate.",

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tlkeras.transfer.features import inference_batch
 from tlkeras.transfer.freezing import has_logits
 from tlkeras.transfer.inputs import check_pair
 
@@ -17,12 +18,12 @@ class Evaluator:
 
     Args:
         model: classifier with softmax or logit outputs.
-        batch_size: inputs in a forward pass; it does not change the result.
+        most: inputs in a forward pass, fewer where the maps are large; it does not change the result.
     """
 
-    def __init__(self, model: keras.Model, batch_size: int = 1000) -> None:
+    def __init__(self, model: keras.Model, most: int = 1000) -> None:
         from_logits = has_logits(model)
-        self.batch_size = batch_size
+        self.batch_size = inference_batch(model, most)
 
         @tf.function(reduce_retracing=True)
         def sums(inputs, labels):

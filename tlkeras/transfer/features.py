@@ -5,6 +5,7 @@ trained part. `split` finds the last place where nothing that trains, or is rand
 """
 
 import hashlib
+import math
 from collections import OrderedDict
 
 import keras
@@ -15,6 +16,7 @@ from tlkeras.data import fingerprint as data_fingerprint
 from tlkeras.models.weights import fingerprint
 
 SHARED_BYTES = 512 * 2**20
+MAP_BYTES = 2**26  # of the largest map of one batch
 
 
 def split(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
@@ -74,7 +76,7 @@ class FeatureCache:
         self._max_bytes = max_bytes
         self.hits = self.misses = 0
 
-    def features(self, base: keras.Model, images: np.ndarray, *, batch_size: int = 1000) -> np.ndarray:
+    def features(self, base: keras.Model, images: np.ndarray) -> np.ndarray:
         """Return `base(images)` in inference mode, float, `(n, ...)`; computed once for the same base and images."""
         key = self._key(base, images)
         if key in self._arrays:
@@ -82,7 +84,7 @@ class FeatureCache:
             self._arrays.move_to_end(key)
             return self._arrays[key]
         self.misses += 1
-        features = _forward(base, images, batch_size)
+        features = _forward(base, images)
         while self._arrays and features.nbytes + sum(a.nbytes for a in self._arrays.values()) > self._max_bytes:
             self._arrays.popitem(last=False)
         self._arrays[key] = features
@@ -94,8 +96,19 @@ class FeatureCache:
         return f"{architecture}-{fingerprint(base)}-{data_fingerprint(images)}"
 
 
-def _forward(base: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
+def inference_batch(model: keras.Model, most: int = 1000) -> int:
+    """Return how many images to run at once: at most `most`, and no map above 64 MiB in float32."""
+    sizes = [
+        math.prod(size or 1 for size in output.shape[1:])
+        for operation in getattr(model, "_functional", model).operations
+        for output in keras.tree.flatten(operation.output)
+    ]
+    return max(1, min(most, MAP_BYTES // (4 * max(sizes))))
+
+
+def _forward(base: keras.Model, images: np.ndarray) -> np.ndarray:
     """Return what `predict` does, in half its time for a small network: one trace, no pipeline."""
+    batch_size = inference_batch(base)
     run = tf.function(lambda batch: base(batch, training=False), reduce_retracing=True)
     return np.concatenate([run(images[i : i + batch_size]).numpy() for i in range(0, len(images), batch_size)])
 

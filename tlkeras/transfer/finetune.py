@@ -30,6 +30,7 @@ class Phase:
         learning_rate: of Adam, at the start.
         schedule: "constant", or "cosine" (falls to zero over the phase).
         expect: how many trainable parameters there must be, or None.
+        augment: whether the augmentation given to `finetune` applies; a phase without one can use cached features.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Phase:
     learning_rate: float
     schedule: str = "constant"
     expect: int | None = None
+    augment: bool = True
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.learning_rate <= 0 or self.schedule not in ("constant", "cosine"):
@@ -125,9 +127,10 @@ def finetune(
         history.trainable[phase.name] = freeze(
             model, phase.train, optimizer=optimizer, steps_per_execution=min(steps, 50), expect=phase.expect
         )
-        part, part_train, part_validation = _cached(model, train, validation, None if augment else cache)
+        views = augment if phase.augment else None
+        part, part_train, part_validation = _cached(model, train, validation, None if views else cache)
         history.cached[phase.name] = part is not model
-        batches = training_batches(part_train, batch_size, seed + 1000 * number, augment)
+        batches = training_batches(part_train, batch_size, seed + 1000 * number, views)
         before = snapshot(model)
         best = _checkpoint(model, phase, checkpoints, monitor, validation)
         history.best.update((phase.name, checkpoint.path) for checkpoint in best)
