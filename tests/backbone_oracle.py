@@ -1,8 +1,9 @@
 """Check backbones against numbers of another implementation: `python tests/backbone_oracle.py FILE.npz`.
 
-The file holds uint8 images `image<size>` and, under `squeezenet/<preprocessing>/<size>/`, `alexnet/` and `vgg16/`,
-facts of the last feature map: shape, channel_mean, and for some sum and corner. Prints each row's worst relative error
-and the worst row; exits 1 above 1e-4 (float32), or where no row could be checked.
+The file holds uint8 images `image<size>` and, under `squeezenet/<preprocessing>/<size>/`, `alexnet/` and `vgg16/`
+(at 224), facts of the last feature map: shape, channel_mean, and for some sum (of the values and of their squares) and
+corner (the first 64 channels of the first pixel). Prints each row's worst relative error and the worst row; exits 1
+above 1e-4 (float32), or where no row could be checked.
 """
 
 import argparse
@@ -12,27 +13,34 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tlkeras.models import squeezenet
+from tlkeras.models import alexnet, squeezenet, vgg16
 
 LIMIT = 1e-4
-BUILDERS = {"squeezenet": squeezenet}
+BUILDERS = {"squeezenet": (squeezenet, "fire9_concat"), "alexnet": (alexnet, "pool5"), "vgg16": (vgg16, "block5_pool")}
 
 
 def features(name: str, oracle: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the last feature map `(height, width, channels)` of a row such as squeezenet/caffe/32."""
-    network, preprocessing, size = name.split("/")
+    """Return the last feature map `(height, width, channels)` of a row such as squeezenet/caffe/32, or alexnet."""
+    network, *rest = name.split("/")
+    preprocessing, size = rest or (None, 224)
+    build, last = BUILDERS[network]
     image = oracle[f"image{size}"]
-    model = BUILDERS[network](10, image.shape, preprocessing=preprocessing)
-    base = keras.Model(model.input, model.get_layer("fire9_concat").output)
-    return keras.ops.convert_to_numpy(base(image[None], training=False))[0]
+    model = build(10, image.shape, **({"preprocessing": preprocessing} if preprocessing else {}))
+    base = keras.Model(model.input, model.get_layer(last).output)
+    return keras.ops.convert_to_numpy(base(image[None], training=False))[0].astype(np.float64)
 
 
 def errors(found: np.ndarray, row: dict[str, np.ndarray]) -> float:
-    """Return the largest error of the row's channel means, relative to the largest of them."""
+    """Return the largest error among the row's facts, each relative to the largest number of its fact."""
     if tuple(row["shape"]) != found.shape:
         return float("inf")
-    means = found.astype(np.float64).mean(axis=(0, 1))
-    return float(np.abs(means - row["channel_mean"]).max() / np.abs(row["channel_mean"]).max())
+    facts = {
+        "channel_mean": found.mean(axis=(0, 1)),
+        "sum": np.array([found.sum(), (found**2).sum()]),
+        "corner": found[0, 0, :64],
+    }
+    shared = facts.keys() & row.keys()
+    return max(float(np.abs(facts[name] - row[name]).max() / np.abs(row[name]).max()) for name in shared)
 
 
 def check(path: Path) -> tuple[dict[str, float], list[str]]:

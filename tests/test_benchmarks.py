@@ -34,7 +34,7 @@ def test_compare_takes_turns_and_keeps_the_medians(monkeypatch):
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match=r"benchmarks out of \['tominet'\]\. Received: \['speed'\]$"):
+    with pytest.raises(ValueError, match=r"benchmarks out of \['tominet', .*\]\. Received: \['speed'\]$"):
         benchmarks.run(["tominet", "speed"])
 
 

@@ -1,11 +1,17 @@
-"""A folder of images is fetched once, whole, and found again."""
+"""A folder of images is fetched once, whole, and found again; what cannot be used in it is said once."""
 
+import dataclasses
+import io
+import warnings
 import zipfile
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tlkeras import data
-from tlkeras.data import datasets, sources
+from tlkeras.data import datasets, folders, sources
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +79,133 @@ def test_nothing_is_asked_offline(monkeypatch, variable, value):
     monkeypatch.setattr(sources, "download", None)
     with pytest.raises(data.DataUnavailableError, match="network: switched off"):
         data.folder("hymenoptera")
+
+
+def _photograph(kind="JPEG", mode="RGB", seed=0, size=(40, 30), **options):
+    values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(values).convert(mode).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _tree(root, contents):
+    for name, content in contents.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root
+
+
+SOUND = {
+    f"{part}/{label}/{number}.jpg": _photograph(seed=number)
+    for part in ("train", "val")
+    for label in ("ants", "bees")
+    for number in range(3)
+}
+STRAY = {"train/ants/imageNotFound.gif": _photograph("GIF", "P")}
+rotated = Image.Exif()
+rotated[0x0112] = 6
+UNUSUAL = {
+    "train/ants/grey.jpg": _photograph(mode="L"),
+    "train/ants/transparent.png": _photograph("PNG", "RGBA"),
+    "train/ants/printed.jpg": _photograph(mode="CMYK"),
+    "train/ants/rotated.jpg": _photograph(exif=rotated),
+    "train/ants/\u043c\u0443\u0440\u0430\u0432\u0435\u0439.jpg": _photograph(),
+    "train/ants/really a PNG.jpg": _photograph("PNG"),
+}
+SPOILT = {
+    "train/bees/truncated.jpg": _photograph(size=(300, 200))[:2000],
+    "train/bees/text.jpg": b"hello",
+    "train/bees/pixel.png": _photograph("PNG", size=(1, 1)),
+}
+
+
+def test_a_sound_tree_is_loaded_without_a_word(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tree = folders.load(_tree(tmp_path / "photos", SOUND), short_side=16)
+    assert tree.counts() == {part: {"ants": 3, "bees": 3} for part in ("train", "val")}
+    assert {image.shape for image in tree.images["val"]} == {(16, 21, 3)}
+    assert folders.load(tmp_path / "photos", short_side=None).images["val"][0].shape == (30, 40, 3)
+
+
+def test_one_summary_names_all_that_is_left_out_and_training_runs_through(tmp_path):
+    from tlkeras import models  # here, because the data layer itself does without Keras
+    from tlkeras.transfer import Phase, finetune
+
+    root = _tree(tmp_path / "photos", SOUND | UNUSUAL | SPOILT | STRAY)
+    (root / "train" / "wasps").mkdir()
+    with pytest.warns(data.SkippedFilesWarning) as caught:
+        tree = data.folders.load(root)
+    (warning,) = caught
+    assert warning.filename == __file__
+    for name in [*SPOILT, *STRAY, "train/wasps"]:
+        assert str(warning.message).count(f"  {name}: ") == 1
+    assert len(tree.problems) == len(SPOILT) + len(STRAY) + 1
+    assert tree.counts()["train"] == {"ants": 3 + len(UNUSUAL), "bees": 3}
+    assert tree.images["train"][[*tree.files["train"]].index("train/ants/rotated.jpg")].shape == (40, 30, 3)
+
+    model = models.tominet(tree.num_classes, (16, 16, 3), filters=(2, 2))
+    images, labels = tree.arrays("train", 16)
+    history = finetune(model, (images, labels), None, [Phase("all", "all", 2, 1e-3)], batch_size=4, seed=0)
+    assert np.isfinite(history.loss).all() and len(history.loss) == 2
+
+
+@pytest.fixture
+def ants_and_bees(home, monkeypatch):
+    """The named data set in the cache, six images a part, and a record that knows so."""
+    record = dataclasses.replace(datasets.RECORDS["hymenoptera"], sizes=((6, 6),), editions={})
+    monkeypatch.setitem(datasets.RECORDS, "hymenoptera", record)
+    return _tree(home / "datasets" / "hymenoptera", SOUND | STRAY)
+
+
+def test_by_name_the_known_stray_file_is_reported_without_a_warning(ants_and_bees):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tree = folders.load("hymenoptera")
+    assert tree.counts() == {part: {"ants": 3, "bees": 3} for part in ("train", "val")}
+    assert tree.problems == ("train/ants/imageNotFound.gif: GIF; read are JPEG, PNG, WEBP, BMP, TIFF, PPM",)
+    assert tree.provenance() | {"fingerprint": ""} == {
+        "name": "hymenoptera",
+        "source": "cache",
+        "fingerprint": "",
+        "licence": "not stated for the data",
+        "stand_in": False,
+    }
+    with pytest.warns(data.SkippedFilesWarning, match="imageNotFound.gif"):
+        folders.load(ants_and_bees)  # by path it is a tree like any other
+
+
+def test_by_name_missing_images_are_said(ants_and_bees):
+    (ants_and_bees / "val" / "bees" / "2.jpg").unlink()
+    with pytest.warns(data.SkippedFilesWarning, match=r"\(6, 5\) images: on record are \(\(6, 6\),\)"):
+        folders.load("hymenoptera")
+
+
+def test_the_edition_is_known_by_its_content(ants_and_bees, monkeypatch):
+    fingerprint = folders.load("hymenoptera").fingerprint
+    record = dataclasses.replace(datasets.RECORDS["hymenoptera"], editions={fingerprint: "made here"})
+    monkeypatch.setitem(datasets.RECORDS, "hymenoptera", record)
+    assert folders.load("hymenoptera").source == "cache (made here)"
+
+
+def test_the_record_of_ants_and_bees():
+    record = datasets.RECORDS["hymenoptera"]
+    assert record.sizes == ((244, 153),) and record.class_names == ("ants", "bees")
+
+
+def test_no_tree(tmp_path):
+    with pytest.raises(ValueError, match="Expected a folder .*Received: path='.*nowhere'"):
+        folders.load(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="Received: path='.*file'"):
+        folders.load(tmp_path / "file")
+    with pytest.raises(ValueError, match=r"load\('mnist'\)"):
+        folders.load("mnist")
+    for number in range(30):  # class/image, without splits
+        _tree(tmp_path / "flat", {f"ants/{number}.jpg": SOUND["val/ants/0.jpg"]})
+    message = (
+        r"(?s)Expected images in split/class/image, found .*ants/0.jpg: not in split.*and 10 more\nReceived: path="
+    )
+    with pytest.raises(ValueError, match=message):
+        folders.load(Path(tmp_path / "flat"))

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from helpers import labelled, tiny
 
-from tests.helpers import labelled, tiny
 from tlkeras.transfer import finetune, inputs, two_phases
 
 IMAGES, LABELS = labelled()

@@ -3,13 +3,13 @@
 import pytest
 
 from tlkeras.experiments import readme
-from tlkeras.reports import tominet
+from tlkeras.__main__ import _reports
 
 TEXT = readme.README.read_text(encoding="utf-8")
 
 
 def test_results_table_is_what_the_store_gives():
-    assert readme.replace_block(TEXT, "results", readme.results([tominet])) == TEXT
+    assert readme.replace_block(TEXT, "results", readme.results(_reports("all"))) == TEXT
 
 
 def test_speed_table_is_what_was_recorded():

@@ -51,7 +51,9 @@ def test_the_faithful_arms_have_the_settings_of_the_report():
 
 
 def test_each_of_the_further_arms_changes_one_thing():
-    assert changes("scratch", "all") == {"weights"}
+    assert changes("scratch_1e-3", "all") == {"weights"}
+    assert all(changes(f"{arm}_no_dropout", arm) == {"dropout"} for arm in report.FAITHFUL)
+    assert changes("all_4_epochs", "all") == {"epochs"}
     assert changes("head_relu", "head") == {"head_relu"}
     for arm in ("head", "fire8_up", "all"):
         assert changes(f"{arm}_caffe_1e-3", arm) == {"preprocessing"}
@@ -84,7 +86,7 @@ def test_no_image_is_in_two_parts():
 def test_the_stand_in_is_used_and_named_where_imagenet_is_not_to_be_had(no_imagenet):
     (item,) = report.inputs(report.ARMS["head"])["weights"]
     assert (item["name"], item["stand_in"]) == ("tinyimagenet32", True)
-    assert report.inputs(report.ARMS["scratch"])["weights"] == []
+    assert report.inputs(report.ARMS["scratch_1e-3"])["weights"] == []
     file = weights.read(weights.PRETRAINED / f"{STAND_IN}.npz")
     built = weights.tensor_names(report.build(report.ARMS["head"]))
     for name, variable in built.items():

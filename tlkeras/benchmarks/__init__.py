@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from tlkeras.benchmarks import tominet
+from tlkeras.benchmarks import squeezenet, tominet
 
-BENCHMARKS: dict[str, Callable[[], list[dict]]] = {"tominet": tominet.rows}
+BENCHMARKS: dict[str, Callable[[], list[dict]]] = {"tominet": tominet.rows, "squeezenet": squeezenet.rows}
 COLUMNS = ("name", "ours", "peer", "ratio", "unit", "equal")
 
 

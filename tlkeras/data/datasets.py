@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tlkeras.data import decoding, embedded
-from tlkeras.data.sources import Remote, Source, debian_package, downloads, npm_package
+from tlkeras.data.packages import debian_package, npm_package
+from tlkeras.data.sources import Remote, Source, downloads
 
 
 @dataclass(frozen=True)
@@ -168,10 +169,11 @@ _ALL = (
         name="hymenoptera",
         shape=(0, 0, 3),  # of any height and width
         num_classes=2,
-        sizes=(),
+        sizes=((244, 153),),  # without a GIF that says "image not found"
         licence="not stated for the data",
         address=_HYMENOPTERA.url,
         class_names=("ants", "bees"),
+        editions={"0191fe40e9406d0a": "short sides of at most 256 pixels, JPEG quality 92"},
         folder=_HYMENOPTERA,
     ),
 )

@@ -1,15 +1,69 @@
-"""Data sets that are trees of image files: where they lie, fetched if need be."""
+"""Data sets that are trees of image files: where they lie, fetched if need be, and read into memory."""
 
+import dataclasses
 import os
 import shutil
 import uuid
+import warnings
 import zipfile
 from pathlib import Path
 
-from tlkeras.data import cache, datasets, sources
+from tlkeras.data import cache, datasets, sources, trees
 from tlkeras.data.availability import offline, unavailable
 
 PARTS = ("train", "val")
+KNOWN = {"hymenoptera": {"train/ants/imageNotFound.gif"}}  # files that are amiss in what the publisher offers
+
+
+class SkippedFilesWarning(UserWarning):
+    """Files of a tree were left out, or a class lacks images; the message names them."""
+
+
+def load(path: Path | str, *, short_side: int | None = 256) -> trees.ImageTree:
+    """Load every image of a tree split/class/image into memory, so that no file can stop a training half-way.
+
+    A file that is no image, is damaged, cannot be read or is too small is left out, and named in `problems` and in one
+    SkippedFilesWarning. The one file that is amiss in the ants and bees for everybody causes no warning.
+
+    Args:
+        path: the root of the tree; or, as a string, the name of a data set of image files, such as "hymenoptera".
+        short_side: pixels to which larger images are shrunk (antialiased); None keeps them.
+
+    Returns:
+        The images by split, with labels, names, and `summary()`.
+
+    Raises:
+        ValueError: no folder, or no image in it.
+        DataUnavailableError: a data set by name that is not cached and cannot be fetched.
+    """
+    record = datasets.RECORDS.get(path) if isinstance(path, str) else None
+    root = folder(record.name) if record else Path(path)
+    if not root.is_dir():
+        raise ValueError(f"Expected a folder with split/class/image, or a name. Received: path={str(path)!r}")
+    tree = trees.read(root, short_side=short_side)
+    if not tree.images:
+        raise ValueError(
+            f"Expected images in split/class/image, found {tree.summary(20)}\nReceived: path={str(path)!r}"
+        )
+    tree = _as_recorded(tree, record) if record else tree
+    known = KNOWN.get(tree.name, ()) if record else ()
+    if [problem for problem in tree.problems if problem.split(":")[0] not in known]:
+        warnings.warn(f"{tree.name}, {tree.summary()}", SkippedFilesWarning, stacklevel=2)
+    return tree
+
+
+def _as_recorded(tree: trees.ImageTree, record: datasets.DatasetRecord) -> trees.ImageTree:
+    """Return the tree with what the record knows of it; another number of images than on record is a problem."""
+    sizes = tuple(len(tree.labels.get(part, ())) for part in PARTS)
+    wrong = [f"{sizes} images: on record are {record.sizes}"] if record.sizes and sizes not in record.sizes else []
+    edition = record.editions.get(tree.fingerprint)
+    return dataclasses.replace(
+        tree,
+        name=record.name,
+        problems=(*tree.problems, *wrong),
+        source=f"cache ({edition})" if edition else "cache",
+        licence=record.licence,
+    )
 
 
 def folder(name: str) -> Path:

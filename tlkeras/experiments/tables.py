@@ -85,7 +85,12 @@ def shared_draws(runs: Sequence[Mapping], first: str, second: str) -> list[int]:
 
 
 def comparison_rows(
-    runs: Sequence[Mapping], pairs: Iterable[tuple[str, str]], metric: str | Sequence[str], *, correction: str = "holm"
+    runs: Sequence[Mapping],
+    pairs: Iterable[tuple[str, str]],
+    metric: str | Sequence[str],
+    *,
+    correction: str = "holm",
+    paired: bool = True,
 ) -> list[dict]:
     """Test pairs of arms against each other: paired over the draws that both arms have, unpaired if they share none.
 
@@ -95,6 +100,7 @@ def comparison_rows(
         metric: name of the metric, or one for each pair; one that ends in loss, error or seconds counts as better when
             lower.
         correction: for the number of pairs, "holm" or "bh".
+        paired: False where equal seeds mean nothing in common, as with another part of the network trained.
 
     Returns:
         A dict for each pair: first, second, metric, difference (of the means, first minus second), ci_low, ci_high,
@@ -107,7 +113,7 @@ def comparison_rows(
     """
     pairs = list(pairs)
     metrics = [metric] * len(pairs) if isinstance(metric, str) else list(metric)
-    compared = [_compare_arms(runs, *pair, name) for pair, name in zip(pairs, metrics, strict=True)]
+    compared = [_compare_arms(runs, *pair, name, paired) for pair, name in zip(pairs, metrics, strict=True)]
     adjusted = stats.adjust([result.p for result in compared], correction)
     reachable = stats.adjust([result.smallest_p for result in compared], correction)
     rows = []
@@ -180,9 +186,9 @@ def _source(record: Mapping) -> str:
     return f"stand-in: {source}" if record["stand_in"] else source
 
 
-def _compare_arms(runs: Sequence[Mapping], first: str, second: str, metric: str) -> stats.Comparison:
+def _compare_arms(runs: Sequence[Mapping], first: str, second: str, metric: str, paired: bool) -> stats.Comparison:
     scores = [metric_by_seed(runs, arm, metric) for arm in (first, second)]
-    seeds = shared_draws(runs, first, second)
+    seeds = shared_draws(runs, first, second) if paired else []
     if len(seeds) >= min(2, *map(len, scores)):
         return stats.compare(*([values[seed] for seed in seeds] for values in scores), paired=True)
     return stats.compare(*(list(values.values()) for values in scores), paired=False)

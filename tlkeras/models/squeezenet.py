@@ -21,6 +21,7 @@ def squeezenet(
     input_shape: tuple[int, int, int] = (32, 32, 3),
     weights: str | None = "imagenet",
     preprocessing: str = "caffe",
+    dropout: float = 0.5,
     head_relu: bool = False,
     fires: tuple[tuple[int, int], ...] = FIRES,
     classifier_activation: str | None = "softmax",
@@ -35,6 +36,7 @@ def squeezenet(
         weights: "imagenet" (everything below conv10, strictly loaded), "tinyimagenet32" (the same, but a stand-in that
             this project trained on 200 classes at 32x32 and ships), or None (random).
         preprocessing: "caffe", what the weights were trained with, or "unit", what report 000 most likely used.
+        dropout: share of the features of fire9 that is dropped before conv10, 0 (inclusive) to 1.
         head_relu: the original's ReLU on conv10. It cannot push a logit below zero and often stays dead, hence off.
         fires: (squeeze, expand) channels of each fire block; fewer or smaller ones make a small network for tests.
         classifier_activation: "softmax", or None (logits).
@@ -67,7 +69,8 @@ def squeezenet(
         x = _fire(x, f"fire{number}", squeeze, expand)
         if f"fire{number}" in POOLED:
             x = layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
-    x = _head(x, num_classes, head_relu, pool_first)
+    conv10 = layers.Conv2D(num_classes, 1, activation="relu" if head_relu else None, name=HEAD)
+    x = _head(layers.Dropout(dropout, name="drop9"), conv10, x, pool_first)
     outputs = layers.Activation(classifier_activation or "linear", name="classifier")(x)
     model = keras.Model(inputs, outputs, name="SqueezeNet")
     if weights == "imagenet":
@@ -77,14 +80,11 @@ def squeezenet(
     return model
 
 
-def _head(x: keras.KerasTensor, num_classes: int, relu: bool, pool_first: bool) -> keras.KerasTensor:
-    conv10 = layers.Conv2D(num_classes, 1, activation="relu" if relu else None, name=HEAD)
+def _head(dropout: layers.Layer, conv10: layers.Layer, x: keras.KerasTensor, pool_first: bool) -> keras.KerasTensor:
     if pool_first:
         x = layers.GlobalAveragePooling2D(keepdims=True, name="global_average_pool")(x)
-        x = conv10(layers.Dropout(0.5, name="drop9")(x))
-        return layers.Flatten(name="flatten")(x)
-    x = conv10(layers.Dropout(0.5, name="drop9")(x))
-    return layers.GlobalAveragePooling2D(name="global_average_pool")(x)
+        return layers.Flatten(name="flatten")(conv10(dropout(x)))
+    return layers.GlobalAveragePooling2D(name="global_average_pool")(conv10(dropout(x)))
 
 
 def _fire(x: keras.KerasTensor, name: str, squeeze: int, expand: int) -> keras.KerasTensor:

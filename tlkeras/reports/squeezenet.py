@@ -33,6 +33,7 @@ class Settings:
     learning_rate: float = 1e-3  # not stated; Adam's default in Keras
     preprocessing: str = "unit"  # not stated; 0..1 gives the report's numbers
     weights: str | None = "imagenet"
+    dropout: float = 0.5  # not stated; the original's, before conv10
     head_relu: bool = False  # not stated; with it the head alone stays at 16 %
     batch_size: int = 32  # page 1
     train_count: int = 40_000  # page 1; validation and test 10,000 each
@@ -53,7 +54,10 @@ FAITHFUL = {
 CAFFE = {arm: dataclasses.replace(settings, preprocessing="caffe") for arm, settings in FAITHFUL.items()}
 RATES = {"1e-3": 1e-3, "3e-4": 3e-4, "1e-4": 1e-4}
 ONE_CHANGE = {
-    "scratch": dataclasses.replace(FAITHFUL["all"], weights=None),
+    **{f"{arm}_no_dropout": dataclasses.replace(settings, dropout=0.0) for arm, settings in FAITHFUL.items()},
+    "all_4_epochs": dataclasses.replace(FAITHFUL["all"], epochs=4),
+    "scratch_1e-3": dataclasses.replace(FAITHFUL["all"], weights=None),
+    "scratch_3e-4": dataclasses.replace(FAITHFUL["all"], weights=None, learning_rate=3e-4),
     "head_relu": dataclasses.replace(FAITHFUL["head"], head_relu=True),
     "head_caffe_1e-3": CAFFE["head"],
     **{
@@ -160,6 +164,7 @@ def build(arm: Settings) -> keras.Model:
         images().num_classes,
         weights=arm.weights and pretrained()["name"],
         preprocessing=arm.preprocessing,
+        dropout=arm.dropout,
         head_relu=arm.head_relu,
         resolution=arm.resolution if arm.resolution > 32 else None,
         pool_first=arm.pool_first,

@@ -25,7 +25,7 @@ class Settings:
 
     dataset: str = "tinyimagenet32"
     validation_count: int = 5_000
-    epochs: int = 20
+    epochs: int = 15
     batch_size: int = 128
     learning_rate: float = 1e-3
     seed: int = 0

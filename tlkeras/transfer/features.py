@@ -7,6 +7,7 @@ trained part. `split` finds the last place where nothing that trains, or is rand
 import hashlib
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -106,11 +107,14 @@ def inference_batch(model: keras.Model, most: int = 1000) -> int:
     return max(1, min(most, MAP_BYTES // (4 * max(sizes))))
 
 
+def compiled_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return `model` in inference mode as one graph: half the time of `predict` for a small network, no pipeline."""
+    return tf.function(lambda batch: model(batch, training=False), reduce_retracing=True)
+
+
 def _forward(base: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Return what `predict` does, in half its time for a small network: one trace, no pipeline."""
-    batch_size = inference_batch(base)
-    run = tf.function(lambda batch: base(batch, training=False), reduce_retracing=True)
-    return np.concatenate([run(images[i : i + batch_size]).numpy() for i in range(0, len(images), batch_size)])
+    run, size = compiled_forward(base), inference_batch(base)
+    return np.concatenate([run(images[i : i + size]).numpy() for i in range(0, len(images), size)])
 
 
 SHARED = FeatureCache()  # one per process: the draws of a study share the validation set and the frozen base

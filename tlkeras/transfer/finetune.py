@@ -121,22 +121,21 @@ def finetune(
     _check_data(model, train, validation)
     history = History()
     for number, phase in enumerate(phases):
-        started = time.perf_counter()
-        steps = -(-len(train[0]) // batch_size)
+        started, steps = time.perf_counter(), -(-len(train[0]) // batch_size)
         optimizer = keras.optimizers.Adam(_rate(phase, steps))
         history.trainable[phase.name] = freeze(
             model, phase.train, optimizer=optimizer, steps_per_execution=min(steps, 50), expect=phase.expect
         )
         views = augment if phase.augment else None
-        part, part_train, part_validation = _cached(model, train, validation, None if views else cache)
+        part, *pairs = _cached(model, train, validation, None if views else cache)
         history.cached[phase.name] = part is not model
-        batches = training_batches(part_train, batch_size, seed + 1000 * number, views)
+        batches = training_batches(pairs[0], batch_size, seed + 1000 * number, views)
         before = snapshot(model)
         best = _checkpoint(model, phase, checkpoints, monitor, validation)
         history.best.update((phase.name, checkpoint.path) for checkpoint in best)
         if part is not model:
             compile_classifier(part, optimizer, min(steps, 50))
-        _fit(part, batches, part_validation, phase, validation_every, [*callbacks(), *best], history)
+        _fit(part, batches, pairs[1], phase, validation_every, [*callbacks(), *best], history)
         history.moved[phase.name] = prove_moves(before, model, phase.train)
         if keep == "best":
             model.load_weights(history.best[phase.name])

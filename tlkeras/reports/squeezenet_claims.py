@@ -1,0 +1,89 @@
+"""What report 000 concludes, put to the test on stored runs, and what each arm cost to train."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tlkeras.experiments import tables
+from tlkeras.reports import squeezenet as report
+
+CLAIMS = {  # (first, second): the sentence of the report; the first should be the better one
+    ("fire8_up", "head"): "fire8, fire9 and conv10 trained beat conv10 alone",
+    ("all", "fire8_up"): "all layers trained beat fire8, fire9 and conv10",
+}
+
+
+def findings(runs: Sequence[Mapping]) -> list[dict]:
+    """Test "the more parameters are trained, the better the model", p values Holm-adjusted over both steps.
+
+    Mann-Whitney, unpaired: all runs have the same images, and a seed (new conv10, order) is no common fate of two arms.
+
+    Returns:
+        Rows with claim, difference of test accuracy, ci_low, ci_high, effect, effect_name, p_adjusted, n, held:
+        "held", "not shown", "did not hold", "not decided (n too small)".
+    """
+    rows = tables.comparison_rows(runs, list(CLAIMS), "test_accuracy", paired=False)
+    keys = ("difference", "ci_low", "ci_high", "effect", "effect_name", "p_adjusted", "n")
+    held = {"first better": "held", "second better": "did not hold", "no difference shown": "not shown"}
+    return [
+        {"claim": claim, **{key: row[key] for key in keys}, "held": held.get(row["verdict"], row["verdict"])}
+        for claim, row in zip(CLAIMS.values(), rows, strict=True)
+    ]
+
+
+def collapses(runs: Sequence[Mapping], regimes: Sequence[str] = ("fire8_up", "all")) -> list[dict]:
+    """Count the collapsed runs of each regime and rate with the right preprocessing.
+
+    Returns:
+        Rows with arm, learning_rate, preprocessing, collapsed, n, test_accuracy (mean).
+    """
+    rows = []
+    for arm in [arm for regime in regimes for arm in (regime, *(f"{regime}_caffe_{rate}" for rate in report.RATES))]:
+        own = [run for run in runs if run["arm"] == arm]
+        if own:
+            settings, metrics = own[0]["settings"], [run["metrics"] for run in own]
+            rows.append({
+                "arm": arm, "learning_rate": f"{settings['learning_rate']:g}",
+                "preprocessing": settings["preprocessing"],
+                "collapsed": f"{sum(m['collapsed'] for m in metrics):.0f} of {len(own)}",
+                "test_accuracy": float(np.mean([m["test_accuracy"] for m in metrics])),
+            })  # fmt: skip
+    return rows
+
+
+def costs(runs: Sequence[Mapping], arms: Sequence[str]) -> list[dict]:
+    """Say what each arm costs, beside what it reaches: means over its runs.
+
+    Seconds are those of the recorded training, on one core that may have been shared with other work; operations are
+    counted (`transfer.cost`), for the epochs that each run trained.
+
+    Returns:
+        Rows with arm, trained (parameters), accuracy, seconds, flops, n.
+    """
+    rows = []
+    for arm in arms:
+        own = [run for run in runs if run["arm"] == arm]
+        if own:
+            rows.append({
+                "arm": arm, "trained": report.TRAINABLE[own[0]["settings"]["train"]],
+                "accuracy": float(np.mean([run["metrics"]["test_accuracy"] for run in own])),
+                "seconds": float(np.mean([sum(run["details"]["seconds"].values()) for run in own])),
+                "flops": float(np.mean([flops(run) for run in own])), "n": len(own),
+            })  # fmt: skip
+    return rows
+
+
+def flops(run: Mapping) -> int:
+    """Count the floating-point operations of the training of a stored run, all phases."""
+    from tlkeras.models import squeezenet
+    from tlkeras.transfer import cost
+
+    settings = report.Settings(**run["settings"])
+    side = settings.resolution
+    model = squeezenet(10, (side, side, 3), weights=None, pool_first=settings.pool_first)
+    train = {"head": "head", "main": settings.train}
+    epochs = {name: run["history"]["phase"].count(name) for name in run["details"]["cached"]}
+    return sum(
+        cost.training_flops(model, train[name], settings.train_count, epochs[name], cached=cached)
+        for name, cached in run["details"]["cached"].items()
+    )
