@@ -35,6 +35,23 @@ def test_the_converted_network_gives_the_same_logits():
     np.testing.assert_allclose(before, after, rtol=1e-3, atol=1e-4 * np.abs(before).max())
 
 
+def test_normalisation_folds_into_the_convolutions():
+    keras.utils.set_random_seed(0)
+    plain = squeezenet(3, weights=None, classifier_activation=None)
+    normalized = source.with_normalization(plain)
+    pictures = images(8, shape=(32, 32, 3))
+    for _ in range(3):  # statistics that are not those of a new layer
+        normalized(pictures, training=True)
+    for layer in normalized.layers:
+        if layer.name.endswith("_norm"):
+            layer.gamma.assign(np.linspace(0.5, 1.5, layer.gamma.shape[0]))
+            layer.beta.assign(np.linspace(-0.1, 0.1, layer.beta.shape[0]))
+    folded = source.without_normalization(normalized, squeezenet(3, weights=None, classifier_activation=None))
+    assert [layer.activation.__name__ for layer in folded.layers if layer.name.startswith("fire2_s")] == ["relu"]
+    expected = np.asarray(normalized(pictures))
+    np.testing.assert_allclose(folded(pictures), expected, atol=1e-3 * np.abs(expected).max())
+
+
 def test_what_is_trained_comes_back_without_its_head(loaded, tmp_path):
     loaded()
     record = source.pretrain(tmp_path, source.Settings(epochs=1, batch_size=10))

@@ -1,0 +1,173 @@
+"""Which pixels speak for a class: Grad-CAM, and integrated gradients smoothed by noise.
+
+Both follow the logit of the class, even if the model ends in a softmax, and leave the model as it was.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm.auto import tqdm
+
+from tlkeras.data import splits
+from tlkeras.visualize import classifiers
+
+
+def grad_cam(
+    model: keras.Model, images: np.ndarray, classes: np.ndarray | int | None = None, layer: str | None = None
+) -> np.ndarray:
+    """Weigh the channels of a feature map by their mean gradient, and show where they add to the logit of a class.
+
+    Args:
+        model: functional classifier, flat or nested, ending in logits, softmax or sigmoid.
+        images: `(n, height, width, channels)`, finite, in the range that the model takes.
+        classes: of each image, `(n,)`, or one for all; None is the class that the model predicts.
+        layer: with a spatial map; None is the last one that has one, poolings left out.
+
+    Returns:
+        Heat at image size, float32 `(n, height, width)`; 1 is each image's hottest pixel, and an image in which
+        nothing speaks for the class is 0 all over.
+
+    Raises:
+        ValueError: an unknown layer or one without a map, a class out of range, images that are no finite numbers or
+            of another shape, a model that is no functional classifier.
+
+    Reference: Selvaraju et al. 2017, Grad-CAM, arXiv:1610.02391, equations 1 and 2.
+    """
+    images = classifiers.check_images(model, images)
+    forward = classifiers.logits(model, classifiers.find_map(model, layer))
+    size = classifiers.batch_size(model, images.shape[1:])
+    classes = _classes(model, images, classes, size)
+
+    @tf.function(reduce_retracing=True)
+    def heat(batch: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            scores, maps = forward(batch, tape.watch)
+            score = tf.gather(scores, targets, batch_dims=1)
+        gradients = tape.gradient(score, maps)
+        if gradients is None:
+            raise ValueError(f"Expected a layer that leads to the output. Received: layer={layer!r}")
+        weights = tf.reduce_mean(gradients, (1, 2), keepdims=True)
+        positive = tf.cast(tf.nn.relu(tf.reduce_sum(weights * maps, -1, keepdims=True)), tf.float32)
+        return tf.image.resize(positive, images.shape[1:3])[..., 0]
+
+    parts = [slice(start, start + size) for start in range(0, len(images), size)]
+    heats = np.concatenate([heat(images[part], classes[part]).numpy() for part in _bar(parts, "Grad-CAM")])
+    return heats / np.maximum(heats.max((1, 2), keepdims=True), np.finfo(np.float32).tiny)
+
+
+def integrated_gradients(
+    model: keras.Model,
+    images: np.ndarray,
+    classes: np.ndarray | int | None = None,
+    *,
+    steps: int = 32,
+    samples: int = 8,
+    noise: float = 0.1,
+    seed: int = 0,
+    baseline: np.ndarray | float = 0.0,
+) -> np.ndarray:
+    """Share out the logit of a class over the pixels: gradients along the straight way from a baseline to the image.
+
+    Without noise the attributions of an image add up to its logit minus the baseline's, but for the error of `steps`.
+
+    Args:
+        model: functional classifier, flat or nested, ending in logits, softmax or sigmoid.
+        images: `(n, height, width, channels)`, finite, in the range that the model takes.
+        classes: of each image, `(n,)`, or one for all; None is the class that the model predicts.
+        steps: points on the way (the middles of equal parts).
+        samples: noisy copies of each image over which the mean is taken; one is enough if `noise` is 0.
+        noise: its standard deviation, as a fraction of the image's own range of values.
+        seed: of the noise, which is the same for each image: what else is in the batch doesn't matter.
+        baseline: an image without information, broadcast to `images`; 0 is black, to which black things are equal, so
+            that nothing is attributed to them: take a grey one for ants.
+
+    Returns:
+        Attributions in logits, summed over channels, float32 `(n, height, width)`; negative ones speak against it.
+
+    Raises:
+        ValueError: fewer than one step or sample, negative noise, a baseline of another shape, or as for `grad_cam`.
+
+    Reference: Sundararajan et al. 2017, Axiomatic attribution, arXiv:1703.01365, equation 3;
+    Smilkov et al. 2017, SmoothGrad, arXiv:1706.03825.
+    """
+    images = classifiers.check_images(model, images)
+    baseline = _check(images, steps, samples, noise, baseline)
+    size = classifiers.batch_size(model, images.shape[1:])
+    classes = _classes(model, images, classes, size)
+    gradient = _gradient(model)
+    size = classifiers.batch_size(model, images.shape[1:])
+    copies = samples if noise else 1
+    deviation = noise * np.ptp(images, axis=(1, 2, 3), keepdims=True)
+    attributions = np.zeros(images.shape[:3], np.float32)
+    for copy in _bar(range(copies), "integrated gradients"):
+        draws = tf.random.stateless_normal(images.shape[1:], (seed, copy)).numpy()
+        difference = images + deviation * draws - baseline
+        attributions += (difference * _mean(gradient, baseline, difference, classes, steps, size)).sum(-1) / copies
+    return attributions
+
+
+def _gradient(model: keras.Model) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
+    """Return `(images (b, h, w, c), classes (b,)) -> gradient of each one's logit`, of the images' shape."""
+    forward = classifiers.logits(model)
+
+    @tf.function(reduce_retracing=True)
+    def gradient(batch: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(batch)
+            score = tf.gather(forward(batch)[0], targets, batch_dims=1)
+        gradients = tape.gradient(score, batch)
+        if gradients is None:
+            raise ValueError(f"Expected a model that is differentiable in its input. Received: {model.name!r}")
+        return gradients
+
+    return gradient
+
+
+def _mean(
+    gradient: Callable, baseline: np.ndarray, difference: np.ndarray, classes: np.ndarray, steps: int, size: int
+) -> np.ndarray:
+    """Return the mean gradient along the way of each image, `size` points at a time."""
+    sums, points = np.zeros_like(difference), np.arange(len(difference) * steps)
+    for start in range(0, len(points), size):
+        image, step = np.divmod(points[start : start + size], steps)
+        position = ((step + 0.5) / steps).astype(np.float32)[:, None, None, None]
+        np.add.at(sums, image, gradient(baseline[image] + position * difference[image], classes[image]).numpy())
+    return sums / steps
+
+
+def _classes(model: keras.Model, images: np.ndarray, classes: np.ndarray | int | None, size: int) -> np.ndarray:
+    """Return the class of each image, int32 `(n,)`: the given ones, or those that the model predicts."""
+    if classes is None:
+        forward = classifiers.logits(model)
+        predict = tf.function(lambda batch: tf.argmax(forward(batch)[0], -1), reduce_retracing=True)
+        parts = [predict(images[start : start + size]).numpy() for start in range(0, len(images), size)]
+        return np.concatenate(parts).astype(np.int32)
+    classes = np.asarray(classes)
+    if classes.shape not in ((), (len(images),)):
+        raise ValueError(f"Expected one class, or one for each of {len(images)} images. Received: {classes.shape}")
+    classes = np.broadcast_to(classes, len(images))
+    splits.validate_labels(classes, model.outputs[0].shape[-1])
+    return classes.astype(np.int32)
+
+
+def _check(images: np.ndarray, steps: int, samples: int, noise: float, baseline: np.ndarray | float) -> np.ndarray:
+    """Return the baseline of each image, after checking the numbers."""
+    if min(steps, samples) < 1 or not noise >= 0:
+        raise ValueError(
+            f"Expected steps and samples from 1 up, noise from 0. Received: {steps=}, {samples=}, {noise=}"
+        )
+    baseline = np.asarray(baseline, np.float32)
+    try:
+        broadcast = np.broadcast_to(baseline, images.shape)
+    except ValueError as error:
+        raise ValueError(f"Expected a baseline that fits {images.shape}. Received: shape={baseline.shape}") from error
+    if not np.isfinite(baseline).all():
+        raise ValueError("Expected a baseline of finite values. Received: NaN or infinity")
+    return broadcast
+
+
+def _bar(items: Sequence, description: str) -> tqdm:
+    return tqdm(items, description, disable=bool(os.environ.get("TQDM_DISABLE")) or None)
