@@ -1,6 +1,7 @@
 """The settings are the report's, each further arm changes what its name says, and a run depends on its seed alone."""
 
 import dataclasses
+import types
 
 import keras
 import numpy as np
@@ -76,11 +77,21 @@ def test_settings_are_reduced_as_the_profile_says(arm):
     assert (quick.train, quick.preprocessing, quick.weights) == (paper.train, paper.preprocessing, paper.weights)
 
 
-def test_no_image_is_in_two_parts():
-    cut = report.parts(report.settings("head", "paper"))
-    parts = [{image.tobytes() for image in images} for images, _ in cut.values()]
-    assert sum(map(len, parts)) == len(set.union(*parts))
-    assert all(len(images) == len(labels) for images, labels in cut.values())
+def test_no_image_is_in_two_parts(monkeypatch):
+    numbered = np.arange(70, dtype=np.uint8)
+    made = types.SimpleNamespace(
+        x_train=numbered[:60], y_train=numbered[:60], x_test=numbered[60:], y_test=numbered[60:]
+    )
+    monkeypatch.setattr(report, "images", lambda: made)
+    for settings in (
+        report.settings("head", "paper"),
+        report.Settings(train_count=5, validation_count=4, test_count=3),
+    ):
+        cut = report.parts(settings)
+        parts = [set(images.tolist()) for images, _ in cut.values()]
+        assert sum(map(len, parts)) == len(set.union(*parts))
+        assert all((images == labels).all() for images, labels in cut.values())
+    assert [len(part) for part in parts] == [5, 4, 3]
 
 
 def test_the_stand_in_is_used_and_named_where_imagenet_is_not_to_be_had(no_imagenet):

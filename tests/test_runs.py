@@ -37,9 +37,10 @@ def report(monkeypatch):
         ARMS={"short": Settings(), "long": Settings(epochs=30)},
         seeds=lambda profile: 2,
         settings=lambda arm, profile: toy.ARMS[arm],
-        inputs=lambda settings: {"data": [toy.data], "weights": []},
+        inputs=lambda settings: {"data": [toy.data], "weights": toy.weights},
         run=run,
         data=MADE,
+        weights=[],
         calls=[],
         fails=(),
     )
@@ -146,6 +147,14 @@ def test_other_settings_or_data_run_anew(report, store):
     assert len(files(store)) == 3
 
 
+def test_a_report_may_give_its_arms_different_numbers_of_seeds(report, store):
+    report.arm_seeds = lambda arm, profile: {"short": 3, "long": 1}[arm]
+    found = runs.study(report, profile_name="paper")
+    assert [(run["arm"], run["seed"]) for run in found] == [("short", 0), ("short", 1), ("short", 2), ("long", 0)]
+    assert report.calls == [(3, 0), (30, 0), (3, 1), (3, 2)]
+    assert len(runs.study(report, seeds=2, profile_name="paper")) == 4
+
+
 def test_a_failing_run_loses_nothing_and_leaves_nothing(report, store):
     report.fails = (1,)
     with pytest.raises(RuntimeError, match="out of memory"):
@@ -205,6 +214,8 @@ def test_load_runs_never_mixes_data_and_prefers_real_ones(report, store):
     report.data = real
     runs.study(report, "short", seeds=2, profile_name="paper")
     report.data = {**MADE, "fingerprint": "patches", "stand_in": True}
+    runs.study(report, "short", seeds=3, profile_name="paper")
+    report.data, report.weights = real, [{**MADE, "fingerprint": "other weights", "stand_in": True}]
     runs.study(report, "short", seeds=3, profile_name="paper")
     found = runs.load_runs(report, arms=["short"])
     assert [(run["seed"], run["data"]) for run in found] == [(0, [real]), (1, [real])]

@@ -88,17 +88,25 @@ def study(
     unknown = [arm for arm in arms if arm not in report.ARMS]
     if unknown:
         raise ValueError(f"Expected arms out of {list(report.ARMS)}. Received: {unknown}")
-    given = report.seeds(name) if seeds is None else seeds
-    seeds = list(range(given)) if isinstance(given, int) else list(given)
-    if not seeds:
-        raise ValueError(f"Expected at least one seed. Received: seeds={given}")
+    wanted = {arm: _seeds(report, arm, seeds, name) for arm in arms}
     found = {}
-    jobs = [(arm, seed) for seed in seeds for arm in arms]
+    jobs = [(arm, seed) for seed in dict.fromkeys(sum(wanted.values(), [])) for arm in arms if seed in wanted[arm]]
     for arm, seed in tqdm(
         jobs, desc=f"{report.NAME} ({name})", unit="run", disable=bool(os.environ.get("TQDM_DISABLE")) or None
     ):
         found[arm, seed] = run_once(report, arm, seed, name)
-    return [found[arm, seed] for arm in arms for seed in seeds]
+    return [found[arm, seed] for arm in arms for seed in wanted[arm]]
+
+
+def _seeds(report: ModuleType, arm: str, given: int | Iterable[int] | None, profile_name: str) -> list[int]:
+    """Return the seeds of an arm; a report whose arms need other numbers has `arm_seeds(arm, profile)`, too."""
+    if given is None:
+        own = getattr(report, "arm_seeds", None)
+        given = own(arm, profile_name) if own else report.seeds(profile_name)
+    seeds = list(range(given)) if isinstance(given, int) else list(given)
+    if not seeds:
+        raise ValueError(f"Expected at least one seed. Received: seeds={given}")
+    return seeds
 
 
 def run_once(report: ModuleType, arm: str, seed: int, profile_name: str) -> dict[str, Any]:
@@ -159,7 +167,7 @@ def write_text(path: Path, text: str) -> None:
 def load_runs(report: ModuleType, profile_name: str = "paper", arms: Sequence[str] | None = None) -> list[dict]:
     """Return the stored runs whose settings are those of today's arms, in order of arms, then seeds.
 
-    The runs of an arm all have the same data and weights: real data and weights before stand-ins, then what was run last.
+    The runs of an arm all have the same data and weights: real ones before stand-ins, then what was run last.
     """
     folder = results_folder(profile_name)
     found = []

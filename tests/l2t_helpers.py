@@ -1,0 +1,39 @@
+"""A source, a target and labelled images small enough for second derivatives in every test."""
+
+import contextlib
+
+import keras
+import numpy as np
+
+from tlkeras.models.resnet32 import resnet32
+from tlkeras.models.vgg9 import vgg9
+
+PAIRS = [("s1b1", "relu1"), ("s2b1", "relu1"), ("s1b1", "relu2")]  # maps 8 and 4 wide, with 8 and 4
+
+
+@contextlib.contextmanager
+def dtype(name):
+    """Build Keras layers in another dtype."""
+    before = keras.config.floatx()
+    keras.config.set_floatx(name)
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
+        keras.config.set_dtype_policy(before)
+
+
+def networks(seed=0, name="float32", preprocessing="torch"):
+    """Return a source of 2 stages and a target of 2 convolutions for 8x8 images and 3 classes."""
+    keras.utils.set_random_seed(seed)
+    with dtype(name):
+        source = resnet32(4, (8, 8, 3), filters=(4, 6), blocks=1, preprocessing=preprocessing)
+        target = vgg9(3, (8, 8, 3), blocks=((5,), (6,)), preprocessing=preprocessing)
+    return source, target
+
+
+def images(count=12, seed=0):
+    """Return uint8 images and labels, all classes among them."""
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 256, (count, 8, 8, 3)).astype(np.uint8), (np.arange(count) % 3).astype(np.int32)

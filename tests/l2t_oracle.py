@@ -1,0 +1,275 @@
+"""Check learning to transfer against numbers of the official code: `python tests/l2t_oracle.py DIR`.
+
+DIR holds `batches.npz` and files `<method>[_officialinit]_<rate>.npz`, method being scratch, ufm, ww or www: two
+iterations on ResNet32 and VGG-9 with 15 pairs, batch 4, float64; and, if it is not the one in `golden/`, the generator
+of the weights, `oracle_gen.py`. Prints the worst relative error (L2) of each quantity; exits 1 above 1e-9, or where
+nothing was checked.
+"""
+
+import argparse
+import collections
+import contextlib
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+if __name__ == "__main__":
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # it knows no float64, and says so in thousands of lines
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkeras.l2t.functional import Network
+from tlkeras.l2t.matching import Matching, resized
+from tlkeras.l2t.metanets import MetaNetworks
+from tlkeras.l2t.parts import Batch, Parts, Settings, State, run
+from tlkeras.l2t.step import iteration
+from tlkeras.models.resnet32 import FEATURES as SOURCE_FEATURES
+from tlkeras.models.resnet32 import resnet32
+from tlkeras.models.vgg9 import FEATURES as TARGET_FEATURES
+from tlkeras.models.vgg9 import vgg9
+
+LIMIT = 1e-9
+FLOOR = 1e-3  # of the largest norm among the tensors of one quantity: smaller ones are compared with that
+GENERATOR = Path(__file__).parent / "golden" / "l2t_weights.py"
+BLOCKS = [f"s{stage}b{block}" for stage in (1, 2, 3) for block in range(1, 6)]
+PAIRS = [(source, target) for source in SOURCE_FEATURES for target in TARGET_FEATURES]
+Arrays = dict[str, np.ndarray]
+
+
+def generator(folder: Path) -> ModuleType:
+    """Return the module that generates the weights: the folder's, else ours."""
+    path = folder / "oracle_gen.py"
+    spec = importlib.util.spec_from_file_location("oracle_gen", path if path.exists() else GENERATOR)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def float64() -> Iterator[None]:
+    """Build Keras layers in float64."""
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
+        keras.config.set_dtype_policy(before)
+
+
+def assign(model: keras.Model, values: Arrays, prefix: str) -> None:
+    """Give every weight of `model` its value: `src/s1b1/conv1/kernel` is that of the layer `s1b1_conv1`."""
+    for layer in model.layers:
+        for weight in layer.weights:
+            path = re.sub(r"^(s\d+b\d+)_", r"\1/", layer.name)
+            weight.assign(values[f"{prefix}/{path}/{weight.name}"])
+
+
+class Case:
+    """What one file of the oracle is about: the networks and meta-networks of a method, with the weights it says."""
+
+    def __init__(self, name: str, weights: ModuleType) -> None:
+        self.method = name.split("_")[0]
+        official = "officialinit" in name
+        with float64():
+            self.source, self.target = resnet32(preprocessing=None), vgg9(preprocessing=None)
+        assign(self.source, weights.source(), "src")
+        assign(self.target, weights.target(), "tgt")
+        pairs = [] if self.method == "scratch" else PAIRS
+        asked = {"what": "ww" in self.method, "where": "ww" in self.method, "which": self.method == "www"}
+        matching = Matching(self.source, self.target, pairs, by_region=asked["which"])
+        meta, network = MetaNetworks(matching, **asked), Network(self.target, list(matching.target_shapes))
+        self.parts = Parts(network, matching, meta, logits=True, settings=Settings())
+        initial = {**weights.what(official), **weights.where(official), **weights.which(official)}
+        phi = [doubles(initial[key]) for key in meta.names]
+        branches = [v.reshape(v.shape[-2:]) if v.ndim > 1 else v for v in weights.branch().values()]
+        theta = [tf.convert_to_tensor(v) for v in network.trainable] + [doubles(v) for v in branches]
+        zeros = [tf.zeros_like(x) for x in theta]
+        moments = tuple([tf.zeros_like(x) for x in phi] for _ in range(2))
+        state = [tf.convert_to_tensor(v) for v in network.state]
+        self.start = State(theta, zeros, state, phi, moments)
+        self.iteration = tf.function(lambda *arguments: iteration(self.parts, *arguments), autograph=False)
+
+    def found(self, batches: Arrays, rate: float, steps: int = 2) -> Arrays:
+        """Return what this package computes, under the oracle's names."""
+        facts = {} if self.method in ("scratch", "ufm") else self.before(batches)
+        rate, state, totals = tf.constant(rate, tf.float64), self.start, []
+        for step in range(steps):
+            labels = tf.constant(batches[f"y{step}"], tf.int32)
+            out = self.iteration(state, doubles(batches[f"x{step}"]), labels, rate, tf.constant(step + 1))
+            facts |= self.after(f"it{step}", out)
+            totals.append(float(out.losses["cross_entropy"] + tf.reduce_sum(out.losses["matching"])))
+            state = out.new
+        return facts | {"total": np.array(totals)}
+
+    def before(self, batches: Arrays) -> Arrays:
+        """Return features, weights and errors at the initial weights."""
+        images, labels = doubles(batches["x0"]), tf.constant(batches["y0"], tf.int32)
+        layers = [self.source.get_layer(name).output for name in BLOCKS]
+        *maps, logits = keras.Model(self.source.input, [*layers, self.source.output])(images, training=False)
+        facts = {"source/logits": logits} | {f"source/full/{i}": maps[i] for i in (4, 9, 14)}
+        for i, x in enumerate(maps):
+            facts |= {f"source/mean/{i}": tf.reduce_mean(x), f"source/std/{i}": tf.math.reduce_std(x)}
+        features, outputs, _ = self.parts.network(self.start.weights[:34], self.start.state, images)
+        facts["target/logits"] = outputs
+        for i, x in enumerate(features):
+            every, some = max(1, x.shape[1] // 8), max(1, x.shape[3] // 64)
+            facts[f"target/chan_mean/{i}"] = tf.reduce_mean(x, (0, 1, 2))
+            facts[f"target/chan_std/{i}"] = tf.math.reduce_std(x, (0, 1, 2))
+            facts[f"target/sample/{i}"] = x[:, ::every, ::every, ::some]
+        return facts | self.matched(images, labels)
+
+    def matched(self, images: tf.Tensor, labels: tf.Tensor) -> Arrays:
+        """Return what the meta-networks say and the errors that they weight."""
+        matching, meta = self.parts.matching, self.parts.meta
+        features = matching.source_features(images)
+        answers, batch = meta.answers(self.start.meta, features), Batch(images, labels, matching.goals(features))
+        weighting = meta.weights(self.start.meta, features, tf.constant(1.0, tf.float64))
+        errors = run(self.parts, self.start.weights, self.start.state, batch)[0]
+        losses = [
+            tf.reduce_sum(x, (1, 2)) for x in matching.split([a * b for a, b in zip(weighting, errors, strict=True)])
+        ]
+        strength = tf.concat(answers["where"], axis=1)
+        facts = {"where": strength}
+        for k, (what, error) in enumerate(zip(answers["what"], matching.split(errors), strict=True)):
+            facts[f"what/{k}"] = what
+            if not meta.which:
+                facts[f"d2/{k}"] = error[:, 0]
+                facts.setdefault("pair_loss_per_sample", []).append(tf.reduce_sum(what * error[:, 0], 1))
+                continue
+            gamma = answers["which"][k]
+            facts[f"gamma3x3/{k}"] = tf.reshape(gamma, (*gamma.shape[:2], 3, 3))
+            facts[f"d2gamma/{k}"] = tf.einsum("bco,boc->bc", gamma, error)
+            facts.setdefault("pair_loss_per_sample", []).append(tf.reduce_sum(what * facts[f"d2gamma/{k}"], 1))
+        facts["pair_loss_per_sample"] = tf.stack(facts["pair_loss_per_sample"], 1)
+        return facts | self.unweighted(batch, losses)
+
+    def unweighted(self, batch: Batch, losses: list) -> Arrays:
+        """Return the errors without gamma, and the pairs' share of the loss."""
+        plain = Matching(self.source, self.target, PAIRS)
+        errors = run(self.parts._replace(matching=plain), self.start.weights, self.start.state, batch)[0]
+        facts = {f"d2/{k}": error[:, 0] for k, error in enumerate(plain.split(errors))}
+        return facts | {"pair_contribution": 0.5 * tf.reduce_mean(tf.stack(losses, 1), 0)}
+
+    def after(self, prefix: str, out: tuple) -> Arrays:
+        """Return the facts of one iteration."""
+        single = self.method in ("scratch", "ufm")
+        gradient, step, moving = ("grad", "step", "bn") if single else ("grad_total", "step1", "bn_after_step1")
+        facts = {"ce": out.losses["cross_entropy"], "ml": tf.reduce_sum(out.losses["matching"])}
+        facts["total"] = facts["ce"] + facts["ml"]
+        facts |= summary(gradient, out.gradients) | summary(step, out.new.weights, out.new.velocities)
+        facts |= self.statistics(moving, out.state)
+        if single and self.method == "ufm" and prefix == "it0":
+            facts["/pair_contribution"] = out.losses["matching"]
+        if not single:
+            facts |= self.ahead(out)
+        return {name[1:] if name[0] == "/" else f"{prefix}/{name}": value for name, value in facts.items()}
+
+    def ahead(self, out: tuple) -> Arrays:
+        """Return the facts of the lookahead and of the meta-networks' step."""
+        facts = {"inner": out.losses["lookahead"], "outer_final": out.losses["after"]}
+        facts["outer_at_thetaT"] = out.losses["before"]
+        for name, (weights, velocities) in zip(("inner0", "inner1", "outer"), out.path, strict=True):
+            facts |= summary(name, weights, velocities)
+        facts |= summary("grad_outer_final", out.final_gradients) | self.statistics("bn_after_iteration", out.new.state)
+        moved = [new - old for new, old in zip(out.new.meta, self.start.meta, strict=True)]
+        for group, values in (("meta_grad", out.meta_gradients), ("meta_moved", moved)):
+            for name, value in zip(self.parts.meta.names, values, strict=True):
+                flat = np.asarray(value).ravel()
+                facts |= {f"{group}/{name}": value, f"{group}/norm/{name}": np.linalg.norm(flat)}
+                facts[f"{group}/sample1024/{name}"] = flat[np.arange(1024) * (flat.size // 1024)]
+        return facts
+
+    def statistics(self, name: str, state: list) -> Arrays:
+        """Return moving statistics by layer."""
+        paths = [variable.path for variable in self.parts.network.state]
+        return {f"{name}/{path}": value for path, value in zip(paths, state, strict=True)}
+
+
+def doubles(values: np.ndarray) -> tf.Tensor:
+    """Return a float64 tensor."""
+    return tf.constant(values, tf.float64)
+
+
+def summary(name: str, tensors: list, velocities: list = ()) -> Arrays:
+    """Return norm, sum and up to 64 entries of each tensor."""
+    flat = [np.asarray(x).ravel() for x in tensors]
+    counts = [min(64, x.size) for x in flat]
+    facts = {
+        f"{name}/norm": [np.linalg.norm(x) for x in flat],
+        f"{name}/sum": [x.sum() for x in flat],
+        f"{name}/sample": np.concatenate([x[np.arange(k) * (x.size // k)] for x, k in zip(flat, counts, strict=True)]),
+    }
+    return facts | ({f"{name}/momentum_norm": [np.linalg.norm(x) for x in velocities]} if velocities else {})
+
+
+def errors(found: Mapping, oracle: Mapping) -> dict[str, float]:
+    """Return the worst relative error of each quantity: all names that differ in numbers alone are one."""
+    ignored = ("lr", "target_names")
+    groups = collections.defaultdict(list)
+    for name, wanted in oracle.items():
+        if name in ignored:
+            continue
+        got = np.asarray(found[name]) if name in found else np.full(wanted.shape, np.nan)
+        difference = np.inf if got.shape != wanted.shape else np.linalg.norm(np.ravel(got - wanted))
+        groups[re.sub(r"(?<=/)\d+|(?<=bn)\d+", "#", name)].append((difference, np.linalg.norm(np.ravel(wanted))))
+    worst = {}
+    for group, rows in groups.items():
+        differences, norms = np.array(rows).T
+        worst[group] = float((differences / np.maximum(norms, FLOOR * norms.max() or 1)).max())
+    return worst
+
+
+def resizing_error(oracle: Arrays) -> float:
+    """Return the worst relative error of a bilinear resize in `interp.npz`."""
+    worst = 0.0
+    for name, wanted in oracle.items():
+        if match := re.fullmatch(r"(in\d+)_to(\d+)", name):
+            got = resized(doubles(oracle[match[1]]), int(match[2]), int(match[2]))
+            worst = max(worst, float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted)))
+    return worst
+
+
+def read(path: Path) -> Arrays:
+    """Return the arrays of an .npz."""
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+def check(folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield the name of each file and the errors of its quantities."""
+    weights, batches = generator(folder), read(folder / "batches.npz")
+    for path in sorted(folder.glob("*.npz")):
+        if re.match(r"(scratch|ufm|ww|www)_", path.name):
+            oracle = read(path)
+            yield path.stem, errors(Case(path.stem, weights).found(batches, oracle["lr"]), oracle)
+        elif path.name == "interp.npz":
+            yield path.stem, {"resize": resizing_error(read(path))}
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    rows = {}
+    for name, found in check(parser.parse_args().folder):
+        for quantity, error in found.items():
+            rows[f"{name}: {quantity}"] = error
+            print(f"{name:<22}{quantity:<44}{error:.2e}{'' if error <= LIMIT else '  ABOVE'}", flush=True)
+    if not rows:
+        print("nothing could be checked")
+        return 1
+    worst = max(rows, key=lambda row: np.nan_to_num(rows[row], nan=np.inf))
+    print(f"worst: {worst} {rows[worst]:.2e} (limit {LIMIT:.0e})")
+    return int(not rows[worst] <= LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Pairs are checked and grouped, maps are resized as TensorFlow resizes them, and regions weigh like resized grids."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from l2t_helpers import PAIRS, images, networks
+
+from tlkeras.l2t.matching import Matching, interpolation, region_weights, resized
+from tlkeras.l2t.metanets import MetaNetworks
+
+
+@pytest.fixture(scope="module")
+def models():
+    return networks()
+
+
+@pytest.mark.parametrize("sizes", [(3, 32), (3, 2), (8, 4), (4, 8), (5, 7), (6, 6), (1, 4)])
+def test_resizing_is_tensorflows_without_antialiasing(sizes):
+    maps = np.random.default_rng(0).normal(size=(2, sizes[0], sizes[0] + 1, 3)).astype(np.float32)
+    expected = tf.image.resize(maps, (sizes[1], sizes[1]))
+    np.testing.assert_allclose(resized(tf.constant(maps), sizes[1], sizes[1]), expected, atol=1e-5)
+    np.testing.assert_allclose(interpolation(*sizes).sum(axis=1), 1)
+
+
+def test_a_grid_of_errors_weighs_like_a_resized_image():
+    generator = np.random.default_rng(0)
+    grid, squares = generator.uniform(size=(3, 3)), generator.uniform(size=(4, 5))
+    image = tf.image.resize(grid[None, ..., None], (4, 5))[0, ..., 0].numpy()
+    by_region = region_weights(4, 5) @ squares.ravel()
+    assert by_region @ grid.ravel() == pytest.approx((image * squares).mean(), rel=1e-6)
+
+
+def test_pairs_are_grouped_by_the_targets_layer_and_come_apart_again(models):
+    matching = Matching(*models, PAIRS)
+    assert [(group.target, group.pairs, group.channels) for group in matching.groups] == [
+        ("relu1", (0, 1), (4, 6)),
+        ("relu2", (2,), (4,)),
+    ]
+    parts = [tf.fill((2, 1, channels), float(number)) for number, channels in enumerate((4, 6, 4))]
+    back = matching.split(matching.joined(parts))
+    assert all(np.array_equal(a, b) for a, b in zip(back, parts, strict=True))
+    features = matching.source_features(tf.constant(images()[0], tf.float32))
+    assert [tuple(goal.shape) for goal in matching.goals(features)] == [(12, 8, 8, 10), (12, 4, 4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([("s9", "relu1")], r"layers of the source out of \['image'.*Received: \['s9'\]$"),
+        ([("s1b1", "relu9")], r"layers of the target out of .*Received: \['relu9'\]$"),
+        ([("s1b1", "fc")], r"a map \(height, width, channels\).*Received: target layer 'fc' with \(3,\)$"),
+        ([("pool", "relu1")], r"Received: source layer 'pool' with \(6,\)$"),
+        ([PAIRS[0], PAIRS[0]], r"every pair once\. Received: \[\('s1b1', 'relu1'\)\]$"),
+    ],
+)
+def test_unfit_pairs_are_refused(models, pairs, message):
+    with pytest.raises(ValueError, match=message):
+        Matching(*models, pairs)
+
+
+def test_a_map_of_unknown_size_is_refused(models):
+    inputs = keras.Input((None, None, 3))
+    source = keras.Model(inputs, keras.layers.Conv2D(2, 3, name="conv")(inputs))
+    with pytest.raises(ValueError, match=r"of known size\. Received: source layer 'conv' with \(None, None, 2\)$"):
+        Matching(source, models[1], [("conv", "relu1")])
+
+
+def answers(models, **options):
+    asked = {"what": True, "where": True, "which": True} | options
+    matching = Matching(*models, PAIRS, by_region=asked["which"])
+    meta = MetaNetworks(matching, **asked)
+    features = matching.source_features(tf.constant(images()[0], tf.float32))
+    parameters = [tf.constant(v, tf.float32) for v in meta.initial(np.random.default_rng(0))]
+    return meta, parameters, features
+
+
+@pytest.mark.parametrize("which_input", ["channel", "pooled", "map"])
+def test_at_first_every_channel_and_pixel_weighs_the_same(models, which_input):
+    meta, parameters, features = answers(models, which_input=which_input)
+    found = meta.answers(parameters, features)
+    assert [tuple(x.shape) for x in found["which"]] == [(12, 4, 9), (12, 6, 9), (12, 4, 9)]
+    for pair, channels in enumerate((4, 6, 4)):
+        np.testing.assert_allclose(found["what"][pair], 1 / channels, rtol=1e-6)
+        np.testing.assert_allclose(found["which"][pair], 1, rtol=1e-6)
+        assert float(tf.reduce_min(found["where"][pair])) >= 0 and float(tf.reduce_max(found["where"][pair])) <= 6
+    weights = meta.weights(parameters, features, tf.constant(0.25))
+    np.testing.assert_allclose(weights[1][:, 3, 2], 0.25 / 4 * found["where"][2][:, 0], rtol=1e-5)
+
+
+def test_sizes_of_the_meta_networks_of_the_report():
+    from tlkeras.models.resnet32 import FEATURES as SOURCE
+    from tlkeras.models.resnet32 import resnet32
+    from tlkeras.models.vgg9 import FEATURES as TARGET
+    from tlkeras.models.vgg9 import vgg9
+
+    matching = Matching(resnet32(), vgg9(), [(m, n) for m in SOURCE for n in TARGET], by_region=True)
+    meta = MetaNetworks(matching, what=True, where=True, which=True)
+    sizes = {"what": 0, "where": 0, "which": 0}
+    for name, value in zip(meta.names, meta.initial(np.random.default_rng(0)), strict=True):
+        sizes[name.split("/")[0]] += value.size
+    assert sizes == {"what": 27_440, "where": 575, "which": 1_295_280}
+    assert sum(value.size for value in matching.initial_branches(np.random.default_rng(0))) == 165_424
+
+
+def test_unknown_inputs_of_which_are_refused(models):
+    with pytest.raises(ValueError, match=r"which_input out of .*Received: which_input='pixel'$"):
+        answers(models, which_input="pixel")

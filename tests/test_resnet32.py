@@ -1,0 +1,89 @@
+"""ResNet32 has the report's parameters and features, and pads like the network its weights were trained in."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from tlkeras.data import fingerprint
+from tlkeras.models import weights
+from tlkeras.models.resnet32 import FEATURES, load_official, resnet32
+from tlkeras.models.weights import WeightFileError
+
+
+@pytest.fixture(scope="module")
+def model():
+    return resnet32()
+
+
+def test_parameters_and_features_of_the_report(model):
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 479_272
+    shapes = [tuple(model.get_layer(name).output.shape) for name in FEATURES]
+    assert shapes == [(None, 32, 32, 16), (None, 16, 16, 32), (None, 8, 8, 64)]
+    assert sum(layer.name[-2:] in ("b1", "b2", "b3", "b4", "b5") for layer in model.layers) == 15
+    assert {layer.epsilon for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)} == {1e-5}
+
+
+def test_a_stride_of_two_starts_one_pixel_outside():
+    """ "same" padding would put no zero on the left of an even side, and shift every map by a pixel."""
+    model = resnet32(2, (8, 8, 3), filters=(4, 6), blocks=1, preprocessing=None)
+    base = keras.Model(model.input, [model.get_layer(name).output for name in ("s1b1", "s2b1_conv1")])
+    kernel = np.zeros((3, 3, 4, 6), np.float32)
+    kernel[0, 0] = 1.0  # looks at the pixel above and left of the centre
+    base.get_layer("s2b1_conv1").set_weights([kernel])
+    images = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype(np.float32)
+    before, after = (np.asarray(x)[0] for x in base(images, training=False))
+    expected = np.pad(before.sum(axis=-1), 1)[:-2:2, :-2:2]
+    np.testing.assert_allclose(after[..., 0], expected, rtol=1e-5)
+    assert expected.shape == (4, 4) and not expected[0].any() and expected[1:].any()
+
+
+def test_raw_images_or_preprocessed_ones():
+    raw, bare = (
+        resnet32(3, (8, 8, 3), filters=(4,), blocks=1),
+        resnet32(3, (8, 8, 3), filters=(4,), blocks=1, preprocessing=None),
+    )
+    bare.set_weights(raw.get_weights())
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype(np.uint8)
+    scaled = (images / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    np.testing.assert_allclose(raw(images), bare(scaled.astype(np.float32)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_classes": 1}, "at least 2 classes"),
+        ({"input_shape": (2, 8, 3)}, "sides from 4 up"),
+        ({"input_shape": (8, 8, 1)}, r"\(height, width, 3\)"),
+        ({"weights": "best"}, "Received: weights='best'$"),
+        ({"preprocessing": "none"}, "Received: mode='none'$"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        resnet32(**arguments)
+
+
+def test_the_official_weights_are_those_on_record(tmp_path):
+    model = resnet32(10)
+    with pytest.raises(
+        WeightFileError, match=r"Expected the tensors of https://.*\.pth\.tar as an \.npz\. Received: no "
+    ):
+        load_official(model, tmp_path / "missing.npz")
+    np.savez(tmp_path / "other.npz", **{"src/fc/bias": np.zeros(200, np.float32)})
+    with pytest.raises(WeightFileError, match=r"of fingerprint cbf46ec38473f680\. Received: [0-9a-f]{16} in "):
+        load_official(model, tmp_path / "other.npz")
+
+
+def test_official_names_become_ours_and_a_head_of_other_classes_stays_new(monkeypatch, tmp_path):
+    donor, fresh = resnet32(), resnet32(10)
+    names = weights.tensor_names(donor)
+    values = {name: np.asarray(v) + np.float32(0.5) for name, v in names.items()}
+    official = {re.sub(r"^(s\db\d)_", r"\1/", name): value for name, value in values.items()}
+    np.savez(tmp_path / "made.npz", **{f"src/{name}": value for name, value in official.items()})
+    print_ = fingerprint(*(values[name] for name in sorted(values)))
+    monkeypatch.setattr("tlkeras.models.resnet32.OFFICIAL_FINGERPRINT", print_)
+    assert load_official(fresh, tmp_path / "made.npz").new_layers == ("fc",)
+    np.testing.assert_array_equal(fresh.get_layer("s3b5_conv2").kernel, values["s3b5_conv2/kernel"])
+    assert load_official(donor, tmp_path / "made.npz").new_layers == ()

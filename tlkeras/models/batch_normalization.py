@@ -1,0 +1,168 @@
+"""Batch normalisation whose second derivative is right, which on TensorFlow Keras' own is not.
+
+`tf.nn.moments`, and with it `keras.ops.moments` and `keras.layers.BatchNormalization`, stops the gradient at the mean
+inside the variance. The first derivative survives that, the second does not: a meta-gradient through Keras' layer
+is off by 2 to 70 % on the networks of report 003.
+"""
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+FUSED = (tf.float32,)  # what TensorFlow's fused kernel computes with
+
+
+@keras.saving.register_keras_serializable(package="tlkeras")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras' layer with the right second derivative, and an unbiased moving variance as in PyTorch.
+
+    Arguments, weights and inference are Keras'; the channels are the last axis. Neither masks nor `renorm` are known.
+
+    Reference: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        """Normalise `(batch, ..., channels)` by the batch's statistics in training, else by the moving ones."""
+        if not (training and self.trainable):
+            return super().call(inputs, training=False, mask=mask)
+        return train_call(self, inputs, unbiased=True)
+
+
+def train_call(layer: keras.layers.BatchNormalization, inputs: tf.Tensor, *, unbiased: bool) -> tf.Tensor:
+    """Do what a Keras layer does in training, moving statistics included, but differentiable twice.
+
+    Args:
+        layer: a built layer of any subclass, channels last.
+        inputs: `(batch, ..., channels)`, at least two values a channel.
+        unbiased: whether the moving variance takes n / (n - 1) times the batch's, as PyTorch's does.
+
+    Returns:
+        A tensor of the shape of `inputs`.
+    """
+    dtype = inputs.dtype
+    gamma = tf.cast(layer.gamma, dtype) if layer.scale else tf.ones(inputs.shape[-1], dtype)
+    beta = tf.cast(layer.beta, dtype) if layer.center else tf.zeros(inputs.shape[-1], dtype)
+    outputs, mean, variance = normalised(inputs, gamma, beta, layer.epsilon)
+    if unbiased:
+        count = tf.cast(tf.size(inputs) / inputs.shape[-1], dtype)
+        variance = variance * count / (count - 1)
+    for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        moving.assign(moving * layer.momentum + tf.stop_gradient(batch) * (1 - layer.momentum))
+    return outputs
+
+
+def normalised(
+    inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Normalise by the batch's own statistics; first and second derivative in few passes over memory.
+
+    Args:
+        inputs: `(batch, ..., channels)`, float32 or float64.
+        gamma: `(channels,)`.
+        beta: `(channels,)`.
+        epsilon: added to the variance.
+
+    Returns:
+        Outputs of the inputs' shape; mean and biased variance of the batch, `(channels,)`, constants to a gradient.
+    """
+
+    @tf.custom_gradient
+    def forward(x, gamma, beta):
+        outputs, batch = _forward(x, gamma, beta, epsilon)
+
+        def backward(upstream, *_):
+            return _first_derivative(x, gamma, upstream, batch)
+
+        return (outputs, batch.mean, batch.variance), backward
+
+    return forward(inputs, gamma, beta)
+
+
+class _Batch(NamedTuple):
+    """Statistics of a batch, `(channels,)`; `saved` is what the fused kernel hands to its derivative."""
+
+    mean: tf.Tensor
+    variance: tf.Tensor
+    inverse: tf.Tensor  # 1 / sqrt(variance + epsilon)
+    count: tf.Tensor
+    epsilon: float
+    saved: tuple[tf.Tensor, ...]
+
+
+def _forward(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, _Batch]:
+    count = tf.cast(tf.size(x) / x.shape[-1], x.dtype)
+    if x.dtype in FUSED:
+        fused = tf.raw_ops.FusedBatchNormV3(
+            x=_images(x), scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
+        )
+        saved = (fused.reserve_space_1, fused.reserve_space_2, fused.reserve_space_3)
+        variance = fused.batch_variance * (count - 1) / count  # the kernel's is unbiased
+        batch = _Batch(fused.batch_mean, variance, tf.math.rsqrt(variance + epsilon), count, epsilon, saved)
+        return tf.reshape(fused.y, tf.shape(x)), batch
+    axes = list(range(x.shape.rank - 1))
+    mean = tf.reduce_mean(x, axes)
+    variance = tf.reduce_mean(tf.square(x - mean), axes)
+    batch = _Batch(mean, variance, 1 / tf.sqrt(variance + epsilon), count, epsilon, ())
+    return (x - mean) * (gamma * batch.inverse) + beta, batch
+
+
+def _first_derivative(x: tf.Tensor, gamma: tf.Tensor, upstream: tf.Tensor, batch: _Batch) -> tuple[tf.Tensor, ...]:
+    """Return the derivatives for x, gamma and beta; their own derivative is `_second_derivative`."""
+
+    @tf.custom_gradient
+    def derivative(x, gamma, upstream):
+        results = _pull_back(x, gamma, upstream, batch)
+
+        def backward(*cotangents):
+            return _second_derivative(x, gamma, upstream, batch, results, cotangents)
+
+        return results, backward
+
+    return derivative(x, gamma, upstream)
+
+
+def _pull_back(x: tf.Tensor, gamma: tf.Tensor, upstream: tf.Tensor, batch: _Batch) -> tuple[tf.Tensor, ...]:
+    """Return `gamma * inverse * P(upstream)`, the sums of `upstream * normalised x`, and of `upstream`.
+
+    P(v) = v - mean(v) - normalised * mean(v * normalised) is what is left of v when the batch's statistics follow.
+    """
+    if x.dtype in FUSED:
+        keys = ("reserve_space_1", "reserve_space_2", "reserve_space_3")
+        found = tf.raw_ops.FusedBatchNormGradV3(
+            y_backprop=_images(upstream), x=_images(x), scale=gamma, epsilon=batch.epsilon, is_training=True,
+            **dict(zip(keys, batch.saved, strict=True)),
+        )  # fmt: skip
+        return tf.reshape(found.x_backprop, tf.shape(x)), found.scale_backprop, found.offset_backprop
+    axes = list(range(x.shape.rank - 1))
+    normal = (x - batch.mean) * batch.inverse
+    along, total = tf.reduce_sum(upstream * normal, axes), tf.reduce_sum(upstream, axes)
+    rest = upstream - total / batch.count - normal * (along / batch.count)
+    return gamma * batch.inverse * rest, along, total
+
+
+def _second_derivative(
+    x: tf.Tensor, gamma: tf.Tensor, upstream: tf.Tensor, batch: _Batch, results: tuple, cotangents: tuple
+) -> tuple[tf.Tensor, ...]:
+    """Return what `cotangents` of the first derivative's three results are worth for x, gamma and upstream.
+
+    With S = sum(c * gamma * inverse * P(g)) = gamma * inverse * count * q, and d(normal) = inverse * P(dx).
+    """
+    c, c_gamma, c_beta = cotangents
+    axes = list(range(x.shape.rank - 1))
+    pulled, c_along, c_total = _pull_back(x, gamma, c, batch)
+    mean_along, mean_total = results[1] / batch.count, results[2] / batch.count
+    q = tf.reduce_sum(c * upstream, axes) / batch.count
+    q -= c_total / batch.count * mean_total + c_along / batch.count * mean_along
+    normal = (x - batch.mean) * batch.inverse
+    to_upstream = pulled + normal * c_gamma + c_beta
+    to_gamma = batch.inverse * batch.count * q
+    to_x = normal * (-gamma * batch.inverse**2 * q - c_gamma * batch.inverse * mean_along)
+    to_x -= pulled * (batch.inverse * mean_along) + results[0] * (batch.inverse * c_along / batch.count)
+    to_x += (upstream - mean_total) * (c_gamma * batch.inverse)
+    return to_x, to_gamma, to_upstream
+
+
+def _images(x: tf.Tensor) -> tf.Tensor:
+    """Return x with four axes, which the fused kernel wants."""
+    return x if x.shape.rank == 4 else tf.reshape(x, (-1, 1, 1, x.shape[-1]))
