@@ -30,10 +30,12 @@ def test_more_trained_parameters_are_better_or_not_as_the_runs_say():
 
 def test_collapsed_runs_are_counted_for_each_rate():
     runs = [run("all", 0, 0.7), run("all_caffe_1e-3", 0, 0.1, collapsed=1.0), run("all_caffe_1e-3", 1, 0.5)]
+    runs.append(run("scratch_1e-3", 0, 0.1, collapsed=1.0))
     rows = claims.collapses(runs)
     assert [(row["arm"], row["learning_rate"], row["preprocessing"], row["collapsed"]) for row in rows] == [
         ("all", "0.001", "unit", "0 of 1"),
         ("all_caffe_1e-3", "0.001", "caffe", "1 of 2"),
+        ("scratch_1e-3", "0.001", "unit", "1 of 1"),
     ]
     assert rows[1]["test_accuracy"] == pytest.approx(0.3)
 

@@ -31,14 +31,16 @@ def findings(runs: Sequence[Mapping]) -> list[dict]:
     ]
 
 
-def collapses(runs: Sequence[Mapping], regimes: Sequence[str] = ("fire8_up", "all")) -> list[dict]:
-    """Count the collapsed runs of each regime and rate with the right preprocessing.
+def collapses(runs: Sequence[Mapping], regimes: Sequence[str] = ("fire8_up", "all", "scratch")) -> list[dict]:
+    """Count the collapsed runs of each regime, preprocessing and rate.
 
     Returns:
         Rows with arm, learning_rate, preprocessing, collapsed, n, test_accuracy (mean).
     """
     rows = []
-    for arm in [arm for regime in regimes for arm in (regime, *(f"{regime}_caffe_{rate}" for rate in report.RATES))]:
+    kinds = ("{0}", "{0}_{1}", "{0}_caffe_{1}")
+    names = dict.fromkeys(kind.format(regime, rate) for regime in regimes for kind in kinds for rate in report.RATES)
+    for arm in names:
         own = [run for run in runs if run["arm"] == arm]
         if own:
             settings, metrics = own[0]["settings"], [run["metrics"] for run in own]
