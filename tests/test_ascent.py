@@ -57,17 +57,20 @@ def test_fourier_and_pixels_agree_on_the_optimum():
     np.testing.assert_allclose(fourier.images[0, 1:4, 2:5], pixels.images[0, 1:4, 2:5], atol=10)
 
 
-@pytest.mark.parametrize("parametrization", [Pixels(), Fourier(), Pixels(bounded=False)])
-@pytest.mark.parametrize("name", OBJECTIVES)
+FREE = Pixels(bounded=False)
+CASES = [*((name, Pixels()) for name in OBJECTIVES), ("channel", Fourier()), ("neuron", Fourier()), ("sum", FREE)]
+
+
+@pytest.mark.parametrize("name, parametrization", CASES)
 def test_every_objective_rises(model, name, parametrization):
-    found = maximize(model, OBJECTIVES[name], steps=6, parametrization=parametrization)
+    found = maximize(model, OBJECTIVES[name], steps=20, parametrization=parametrization)
     assert np.all(found.after > found.before)
     assert found.images.shape == (len(found.targets), 8, 8, 1) and found.images.dtype == np.float32
 
 
 def test_robust_pictures_rise_too_and_are_others(model):
     moved = [t.pad(1), t.jitter(1), t.scale(0.9, 1.1), t.rotate(5)]
-    plain, robust = (maximize(model, o.channel("conv_2"), steps=10, robust_to=changes) for changes in ([], moved))
+    plain, robust = (maximize(model, o.channel("conv_2"), steps=40, robust_to=changes) for changes in ([], moved))
     assert np.all(robust.after > robust.before)
     assert np.all(plain.images != robust.images, where=False) and np.any(plain.images != robust.images)
     np.testing.assert_array_equal(plain.before, robust.before)
@@ -100,7 +103,7 @@ def test_a_picture_is_the_same_whatever_else_is_asked_for(model, monkeypatch, op
     monkeypatch.setattr(batches, "WIDEST", 3)
     everything = activation_maximization(model, "conv_1", steps=8, seed=3, **options)
     assert len(everything.images) == 4  # two batches, the second one filled up
-    for channels in ([3], [2, 0], [1, 1, 3]):
+    for channels in ([3], [2, 1, 1]):
         some = activation_maximization(model, "conv_1", channels, steps=8, seed=3, **options)
         np.testing.assert_array_equal(some.images, everything.images[channels])
         np.testing.assert_array_equal(some.activations, everything.activations[:, channels])
@@ -141,11 +144,10 @@ def test_the_network_is_traced_once_whatever_the_number_of_pictures_and_steps():
     model = keras.Sequential([base.inputs[0], Counting(), base])
     calls.clear()
     run = prepare(model, o.channel("conv_2"), memory=1)
-    assert calls == [(1, 8, 8, 1)]  # to see the sizes
+    assert calls == [(1, 8, 8, 1)] * 3  # to see the sizes, in the loop, and to measure what was reached
     run(steps=3)
-    traced = len(calls)
     run(steps=7, seed=1, frames=2)
-    assert traced == len(calls) == 3  # once in the loop, once for the final measurement
+    assert len(calls) == 3
 
 
 def test_nested_models_and_plain_ones_give_the_same_pictures():
@@ -153,7 +155,7 @@ def test_nested_models_and_plain_ones_give_the_same_pictures():
     inner = keras.Sequential([keras.Input((8, 8, 1)), *flat.layers[1:4]], name="inner")
     outer_input = keras.Input((8, 8, 1))
     outer = keras.Model(outer_input, keras.Sequential([inner, *flat.layers[4:]], name="middle")(outer_input))
-    for name in ("conv_2", "conv_1", "inner/conv_1", "middle/inner/conv_1"):
+    for name in ("conv_2", "inner/conv_1"):
         expected = activation_maximization(flat, name.split("/")[-1], steps=5)
         found = activation_maximization(outer, name, steps=5)
         np.testing.assert_allclose(found.images, expected.images, atol=1e-3)
@@ -199,13 +201,15 @@ def test_mixed_precision_keeps_pictures_and_sums_in_float32(policy):
     assert found.images.dtype == found.activations.dtype == np.float32
     expected = activation_maximization(full, "conv_2", steps=40)
     np.testing.assert_allclose(found.after, expected.after, rtol=0.05)
+    logits = maximize(mixed, o.class_logit([1]), steps=5)
+    assert logits.after[0] > logits.before[0]
 
 
 def test_a_filter_that_is_silent_at_first_is_woken():
     model = hand_made()
     inputs = keras.Input((6, 6, 1))
     late = keras.layers.ReLU(name="late")(model(inputs) - 900)  # noise of the start excites nothing
-    found = activation_maximization(keras.Model(inputs, late), "late")
+    found = activation_maximization(keras.Model(inputs, late), "late", parametrization=Pixels(contrast=0.05))
     assert found.before[0] == 0 and found.after[0] > 100
 
 
@@ -235,7 +239,8 @@ BAD = {
     "direction of nothing": (lambda m: o.direction("conv_1", [0, 0]), r"Received: \[\[0\.0\]\]$"),
     "zero steps": (lambda m: activation_maximization(m, "conv_2", steps=0), r"Received: steps=0, frames=1$"),
     "too many frames": (lambda m: activation_maximization(m, "conv_2", steps=2, frames=3), r"frames=3$"),
-    "a penalty alone": (lambda m: maximize(m, o.total_variation()), r"Received: \['total variation'\]$"),
+    "a penalty alone": (lambda m: maximize(m, o.total_variation()), r"Received: penalties alone$"),
+    "a seed too large": (lambda m: activation_maximization(m, "conv_2", seed=2**31), r"Received: seed=2147483648$"),
     "targets that differ": (lambda m: maximize(m, o.channel("conv_1") + o.channel("conv_2")), r"Received: 3$"),
     "another size": (lambda m: activation_maximization(m, "conv_2", size=9), r"Received: size=9$"),
     "an empty range": (lambda m: activation_maximization(m, "conv_2", value_range=(1, 1)), r"value_range=\(1, 1\)$"),

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from helpers import images
 
-from tlkeras.transfer.augment import random_affine, random_flip_crop
+from tlkeras.transfer.augment import random_affine, random_crop, random_flip_crop
 
 NONE = {"rotation": 0.0, "shift": 0.0, "zoom": 0.0, "shear": 0.0}
 SEED = tf.constant([3, 4], tf.int32)
@@ -120,3 +120,26 @@ def test_flip_and_crop_is_a_function_of_the_seed():
     assert not np.array_equal(augment(BATCH, SEED), augment(BATCH, tf.constant([3, 5])))
     with pytest.raises(ValueError, match="padding=-1"):
         random_flip_crop(-1)
+
+
+def test_random_crops_are_squares_of_the_image_itself_everywhere_in_it():
+    rows, columns = np.meshgrid(np.arange(9), np.arange(12), indexing="ij")
+    places = tf.constant(np.tile(np.stack([rows, columns], -1), (400, 1, 1, 1)), tf.float32)
+    found = np.asarray(random_crop(7)(places, SEED))
+    assert found.shape == (400, 7, 7, 2)
+    corners = found[:, :1, :1]
+    np.testing.assert_array_equal(found - corners, np.broadcast_to(np.asarray(places)[:1, :7, :7], found.shape))
+    assert {tuple(corner) for corner in corners[:, 0, 0].astype(int).tolist()} == set(np.ndindex(3, 6))
+    np.testing.assert_array_equal(random_crop(7)(places, SEED), found)
+    assert not np.array_equal(random_crop(7)(places, tf.constant([3, 5])), found)
+
+
+def test_a_crop_of_everything_is_everything():
+    np.testing.assert_array_equal(random_crop(9)(BATCH[:, :, :9], SEED), BATCH[:, :, :9])
+
+
+def test_crops_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"at least 1 pixel\. Received: side=0"):
+        random_crop(0)
+    with pytest.raises(ValueError, match=r"at least 10 pixels\. Received: shape=\(6, 9, 12, 2\)"):
+        random_crop(10)(BATCH, SEED)

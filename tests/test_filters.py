@@ -62,3 +62,16 @@ def test_bad_requests_are_named(model):
             visualize.responses(model, "conv_2", bad)
     with pytest.raises(ValueError, match=r"Received: \(None, 3\)$"):
         visualize.responses(model, "dense", REAL)
+
+
+def test_what_is_carried_over(model):
+    pictures = visualize.activation_maximization(model, "conv_2")
+    same, dead, other = visualize.carried_over(model, "conv_2", pictures, pictures)
+    assert [row["filter"] for row in (same, dead, other)] == [0, 1, 2]
+    assert same["kept"] == pytest.approx(1) and same["alike"] == pytest.approx(1, abs=1e-5) and dead["kept"] is None
+    early = visualize.activation_maximization(model, "conv_2", steps=1)
+    assert 0 < visualize.carried_over(model, "conv_2", early, pictures)[0]["kept"] < 0.9
+    with pytest.raises(ValueError, match="same channels"):
+        visualize.carried_over(
+            model, "conv_2", visualize.activation_maximization(model, "conv_2", 0, steps=1), pictures
+        )

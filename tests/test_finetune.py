@@ -112,6 +112,31 @@ def test_rates_are_constant_or_fall_to_zero_over_the_phase(cached):
     assert falling == pytest.approx([0.0005, 0.0], abs=1e-7)  # half a cosine after half of the steps
 
 
+def test_a_step_schedule_drops_the_rate_to_a_tenth():
+    phase = Phase("head", "head", 5, 0.01, schedule="step", drop_every=2)
+    (rates,) = done((phase,)).rates  # of the step after each epoch
+    assert rates == pytest.approx([0.01, 0.001, 0.001, 0.0001, 0.0001])
+
+
+def test_augmentation_may_cut_larger_images_down():
+    shapes = []
+
+    def cut(pictures, seed):
+        shapes.append(tuple(pictures.shape[1:]))
+        return pictures[:, 2:10, 2:10]
+
+    train = labelled(20, shape=(12, 11, 1))
+    with pytest.raises(ValueError, match=r"images of shape \(n, 8, 8, 1\)\. Received: shape=\(20, 12, 11, 1\)$"):
+        finetune(tiny(), train, VALIDATION, (HEAD,), seed=0)
+    plain = dataclasses.replace(ALL, augment=False)
+    with pytest.raises(ValueError, match=r"Received: shape=\(20, 12, 11, 1\)$"):
+        finetune(tiny(), train, VALIDATION, (HEAD, plain), seed=0, augment=cut)
+    with pytest.raises(ValueError, match=r"views of shape \(8, 8, 1\)\. Received: \(7, 8, 1\), out of images"):
+        finetune(tiny(), train, VALIDATION, (HEAD,), seed=0, augment=lambda pictures, seed: pictures[:, :7, :8])
+    history = finetune(tiny(), train, VALIDATION, (dataclasses.replace(HEAD, epochs=1),), seed=0, augment=cut)
+    assert history.cached == {"head": False} and set(shapes) == {(12, 11, 1)}
+
+
 def test_the_seed_decides(head):
     again, other = done((HEAD,)), done((HEAD,), seed=1)
     assert fingerprint(again.model) == fingerprint(head.model) != fingerprint(other.model)
@@ -181,10 +206,13 @@ def test_an_unexpected_count_stops_before_training(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "change", [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": -1e-3}, {"schedule": "linear"}]
+    "change",
+    [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": -1e-3}, {"schedule": "linear"}, {"drop_every": 0}],
 )
 def test_bad_phases_are_refused(change):
-    with pytest.raises(ValueError, match=r"'constant' or 'cosine'\. Received: \{'name': 'head'"):
+    with pytest.raises(
+        ValueError, match=r"a schedule out of \('constant', 'cosine', 'step'\)\. Received: \{'name': 'head'"
+    ):
         dataclasses.replace(HEAD, **change)
 
 

@@ -189,6 +189,23 @@ def test_the_edition_is_known_by_its_content(ants_and_bees, monkeypatch):
     assert folders.load("hymenoptera").source == "cache (made here)"
 
 
+def test_the_stand_in_is_named_and_taken_where_it_must_be(monkeypatch):
+    monkeypatch.setattr(sources, "download", None)
+    monkeypatch.setenv("TLKERAS_PROFILE", "smoke")
+    tree = folders.load("hymenoptera")
+    assert tree.stand_in and tree.provenance()["stand_in"] and "(stand-in)" in tree.source
+    assert set(tree.class_names) != {"ants", "bees"}
+    assert [list(sizes.values()) for sizes in tree.counts().values()] == [[24, 24], [16, 16]]
+    images, labels = tree.arrays("val", 64)
+    assert images.shape == (32, 64, 64, 3) and len(labels) == len(tree.files["val"]) == 32
+    with pytest.raises(data.DataUnavailableError, match="switched off"):
+        folders.load("hymenoptera", embedded=False)
+    monkeypatch.setenv("TLKERAS_PROFILE", "quick")
+    monkeypatch.setenv("TLKERAS_OFFLINE", "1")
+    with pytest.warns(data.StandInWarning, match=r"hymenoptera: embedded: 80 patches .*\(stand-in\) is used, since"):
+        assert folders.load("hymenoptera").fingerprint == tree.fingerprint
+
+
 def test_the_record_of_ants_and_bees():
     record = datasets.RECORDS["hymenoptera"]
     assert record.sizes == ((244, 153),) and record.class_names == ("ants", "bees")

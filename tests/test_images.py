@@ -23,8 +23,8 @@ def test_the_start_is_grey_noise_of_ones_own(parametrization):
     pictures = parametrization.picture(parametrization.start(5, tf.constant([4, 1, 7]), shape), shape).numpy()
     alone = parametrization.picture(parametrization.start(5, tf.constant([7]), shape), shape).numpy()
     np.testing.assert_array_equal(pictures[2], alone[0])
-    assert pictures.mean() == pytest.approx(0.5, abs=0.1)
-    assert 0.03 < pictures.std() < 0.2
+    assert pictures.mean() == pytest.approx(0.5, abs=0.15)
+    assert 0.1 < pictures.std() < 0.4
     assert len({picture.tobytes() for picture in pictures}) == 3
 
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import images, tiny
 
 from tlkeras.visualize import layers
@@ -66,3 +67,18 @@ def test_models_of_several_inputs_and_of_no_images_are_refused():
 @pytest.mark.parametrize("size", [None, 8, (8, 8)])
 def test_the_shape_of_a_picture(size):
     assert layers.input_shape(tiny(), size) == (8, 8, 1)
+
+
+def test_a_sleeping_channel_has_a_slope_and_a_wakened_one_its_own():
+    inputs = keras.Input((4, 4, 1))
+    layer = keras.layers.Conv2D(2, 1, activation="relu", name="filters")
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights([np.array([1.0, 2.0]).reshape(1, 1, 1, 2), np.array([-100.0, 0.0])])
+    x = tf.Variable(np.linspace(-3, 4, 16, dtype=np.float32).reshape(1, 4, 4, 1))
+    run = layers.activations(model, "filters")
+    for channel, expected in ((0, np.ones(16)), (1, 2.0 * (np.linspace(-3, 4, 16) > 0))):
+        with tf.GradientTape() as tape:
+            found = run(x)
+            score = tf.reduce_sum(found[..., channel])
+        np.testing.assert_array_equal(found, layer(x))
+        np.testing.assert_allclose(tape.gradient(score, x).numpy().ravel(), expected)

@@ -15,8 +15,8 @@ ROWS = [{"filter": 3 * n, "after": n / 7, "dead": n == 2} for n in range(5)]
 def test_each_filter_has_its_number_and_activation():
     figure = sheets.filter_sheet(FRAMES[0], ROWS, columns=4, caption="five")
     titles = [panel.get_title() for panel in figure.axes]
-    assert titles == ["0: 0", "3: 0.14", "6: dead", "9: 0.43", "12: 0.57", "", "", ""]
-    shown = np.array(figure.axes[1].images[0].get_array())
+    assert titles == ["0: 0", "3: .14", "6: dead", "9: .43", "12: .57", "", "", ""]
+    shown = np.array(figure.axes[1].images[0].get_array())[1:-1, 1:-1]
     np.testing.assert_array_equal(shown, np.clip(FRAMES[0, 1, ..., 0], 0, 255).astype(np.uint8))
 
 
@@ -42,3 +42,13 @@ def test_what_is_no_film_or_no_sheet_is_refused():
             sheets.film(frames)
     with pytest.raises(ValueError, match="Received: 4 rows"):
         sheets.filter_sheet(FRAMES[0], ROWS[:4])
+
+
+def test_time_is_drawn_against_what_grows():
+    rows = [{"filters": n, "steps": 60, "seconds": n / 8, "varied": "filters"} for n in (16, 32)]
+    rows += [{"filters": 16, "steps": n, "seconds": n / 30, "varied": "steps"} for n in (30, 60, 90)]
+    filters, steps = sheets.time_growth(rows).axes
+    for panel, x, seconds in ((filters, [16, 32], [2, 4]), (steps, [30, 60, 90], [1, 2, 3])):
+        line, points = panel.get_lines()
+        assert points.get_xdata().tolist() == x and points.get_ydata().tolist() == seconds
+        np.testing.assert_allclose(line.get_ydata(), [0, seconds[-1]])

@@ -16,6 +16,7 @@ _PUBLIC = {  # loaded on first use, so that `python -m tlkeras table` does not w
     "Phase": "tlkeras.transfer",
     "BestCheckpoint": "tlkeras.transfer",
     "FeatureCache": "tlkeras.transfer",
+    "activation_maximization": "tlkeras.visualize",
     "study": "tlkeras.experiments.runs",
     "load_runs": "tlkeras.experiments.runs",
     "profile": "tlkeras.experiments.runs",

@@ -2,9 +2,16 @@
 
 from collections.abc import Callable
 
-from tlkeras.benchmarks import squeezenet, tominet
+from tlkeras.benchmarks import ants_bees, l2t, squeezenet, strategies, tominet, visualize
 
-BENCHMARKS: dict[str, Callable[[], list[dict]]] = {"tominet": tominet.rows, "squeezenet": squeezenet.rows}
+BENCHMARKS: dict[str, Callable[[], list[dict]]] = {
+    "tominet": tominet.rows,
+    "squeezenet": squeezenet.rows,
+    "strategies": strategies.rows,
+    "visualize": visualize.rows,
+    "ants_bees": ants_bees.rows,
+    "l2t": l2t.rows,
+}
 COLUMNS = ("name", "ours", "peer", "ratio", "unit", "equal")
 
 

@@ -174,6 +174,7 @@ _ALL = (
         address=_HYMENOPTERA.url,
         class_names=("ants", "bees"),
         editions={"0191fe40e9406d0a": "short sides of at most 256 pixels, JPEG quality 92"},
+        embedded=_patches(96, 2, train=24, test=16),
         folder=_HYMENOPTERA,
     ),
 )

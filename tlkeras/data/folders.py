@@ -9,7 +9,8 @@ import zipfile
 from pathlib import Path
 
 from tlkeras.data import cache, datasets, sources, trees
-from tlkeras.data.availability import offline, unavailable
+from tlkeras.data.availability import DataUnavailableError, offline, smoke, unavailable
+from tlkeras.data.loading import StandInWarning
 
 PARTS = ("train", "val")
 KNOWN = {"hymenoptera": {"train/ants/imageNotFound.gif"}}  # files that are amiss in what the publisher offers
@@ -19,7 +20,7 @@ class SkippedFilesWarning(UserWarning):
     """Files of a tree were left out, or a class lacks images; the message names them."""
 
 
-def load(path: Path | str, *, short_side: int | None = 256) -> trees.ImageTree:
+def load(path: Path | str, *, short_side: int | None = 256, embedded: bool | None = None) -> trees.ImageTree:
     """Load every image of a tree split/class/image into memory, so that no file can stop a training half-way.
 
     A file that is no image, is damaged, cannot be read or is too small is left out, and named in `problems` and in one
@@ -28,16 +29,23 @@ def load(path: Path | str, *, short_side: int | None = 256) -> trees.ImageTree:
     Args:
         path: the root of the tree; or, as a string, the name of a data set of image files, such as "hymenoptera".
         short_side: pixels to which larger images are shrunk (antialiased); None keeps them.
+        embedded: of a data set by name, as for arrays: True takes the stand-in at once, False never takes it; by
+            default TLKERAS_PROFILE=smoke uses nothing else, and it is taken with a StandInWarning where there is need.
 
     Returns:
         The images by split, with labels, names, and `summary()`.
 
     Raises:
         ValueError: no folder, or no image in it.
-        DataUnavailableError: a data set by name that is not cached and cannot be fetched.
+        DataUnavailableError: a data set by name that is not cached and cannot be fetched, and has no stand-in.
     """
     record = datasets.RECORDS.get(path) if isinstance(path, str) else None
-    root = folder(record.name) if record else Path(path)
+    if record and record.embedded and record.folder:
+        root = _root_or_none(record, embedded)
+        if root is None:
+            return _stand_in(record)
+    else:
+        root = folder(record.name) if record else Path(path)
     if not root.is_dir():
         raise ValueError(f"Expected a folder with split/class/image, or a name. Received: path={str(path)!r}")
     tree = trees.read(root, short_side=short_side)
@@ -50,6 +58,37 @@ def load(path: Path | str, *, short_side: int | None = 256) -> trees.ImageTree:
     if [problem for problem in tree.problems if problem.split(":")[0] not in known]:
         warnings.warn(f"{tree.name}, {tree.summary()}", SkippedFilesWarning, stacklevel=2)
     return tree
+
+
+def _root_or_none(record: datasets.DatasetRecord, embedded: bool | None) -> Path | None:
+    """Return where the files are; None where the stand-in is wanted, or all that there is."""
+    if embedded or (embedded is None and smoke()):
+        return None
+    try:
+        return folder(record.name)
+    except DataUnavailableError as error:
+        if embedded is False:
+            raise
+        warnings.warn(f"{record.name}: {record.embedded.label} is used, since {error}", StandInWarning, stacklevel=3)
+        return None
+
+
+def _stand_in(record: datasets.DatasetRecord) -> trees.ImageTree:
+    """Return the embedded patches as a tree of the same splits; its classes are what the patches are cut from."""
+    arrays = record.embedded.fetch(cache.home() / "datasets")
+    parts = dict(zip(PARTS, ("train", "test"), strict=True))
+    return trees.ImageTree(
+        name=record.name,
+        class_names=tuple(map(str, arrays["class_names"])),
+        images={split: tuple(arrays[f"x_{part}"]) for split, part in parts.items()},
+        labels={split: arrays[f"y_{part}"] for split, part in parts.items()},
+        files={split: tuple(f"{split}/{n}" for n in range(len(arrays[f"y_{part}"]))) for split, part in parts.items()},
+        problems=(),
+        fingerprint=cache.content_fingerprint(arrays),
+        source=record.embedded.label,
+        licence="public domain or CC0",
+        stand_in=True,
+    )
 
 
 def _as_recorded(tree: trees.ImageTree, record: datasets.DatasetRecord) -> trees.ImageTree:

@@ -19,7 +19,7 @@ class ImageTree:
 
     By split, in the order of the paths: `images` are uint8 RGB, each `(height, width, 3)` of its own size, `labels`
     int32 `(n,)` in 0..num_classes-1, and `files` the paths below the root. `problems` has a line for each file or
-    class folder that could not be used.
+    class folder that could not be used. `stand_in` is True for the embedded patches that are not the real images.
     """
 
     name: str
@@ -31,6 +31,7 @@ class ImageTree:
     fingerprint: str
     source: str = "folder"
     licence: str = "not stated"
+    stand_in: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -65,8 +66,8 @@ class ImageTree:
 
     def provenance(self) -> dict[str, Any]:
         """Return what is stored with every run that uses these data."""
-        keys = ("name", "source", "fingerprint", "licence")
-        return {"stand_in": False, **{key: getattr(self, key) for key in keys}}
+        keys = ("name", "source", "stand_in", "fingerprint", "licence")
+        return {key: getattr(self, key) for key in keys}
 
 
 def read(root: Path, *, short_side: int | None = None) -> ImageTree:

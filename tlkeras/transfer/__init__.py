@@ -3,7 +3,7 @@
 from tlkeras.transfer.batchnorm import recalibrate as recalibrate
 from tlkeras.transfer.callbacks import BestCheckpoint as BestCheckpoint
 from tlkeras.transfer.features import FeatureCache as FeatureCache
-from tlkeras.transfer.finetune import Phase as Phase
 from tlkeras.transfer.finetune import finetune as finetune
-from tlkeras.transfer.finetune import two_phases as two_phases
 from tlkeras.transfer.freezing import freeze as freeze
+from tlkeras.transfer.phases import Phase as Phase
+from tlkeras.transfer.phases import two_phases as two_phases

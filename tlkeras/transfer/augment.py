@@ -75,3 +75,32 @@ def random_flip_crop(padding: int = 4) -> Callable[[tf.Tensor, tf.Tensor], tf.Te
         return keras.ops.image.affine_transform(images, transform, interpolation="nearest", fill_mode="constant")
 
     return augment
+
+
+def random_crop(side: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return an augmentation for `finetune`: a random square out of each image, pixel for pixel.
+
+    Args:
+        side: of the square; `finetune` then takes training images that are larger than what the model takes.
+
+    Returns:
+        `(images (b, h, w, c) float32, seed (2,) int32) -> images (b, side, side, c)`; same seed, same squares.
+
+    Raises:
+        ValueError: a side below 1; when it is used, images smaller than the square.
+
+    Reference: report 004, the third of its operations.
+    """
+    if side < 1:
+        raise ValueError(f"Expected a side of at least 1 pixel. Received: side={side}")
+
+    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        height, width = images.shape[1], images.shape[2]
+        if min(height, width) < side:
+            raise ValueError(f"Expected images of at least {side} pixels. Received: shape={tuple(images.shape)}")
+        room = tf.constant([[height - side + 1], [width - side + 1]], tf.float32)
+        corners = tf.cast(tf.random.stateless_uniform((2, tf.shape(images)[0]), seed) * room, tf.int32)
+        rows, columns = (corner[:, None] + tf.range(side) for corner in tf.unstack(corners))
+        return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+    return augment

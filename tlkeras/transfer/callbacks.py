@@ -1,6 +1,7 @@
 """Keep the best epoch: a ModelCheckpoint that is fresh for each phase, checked before training, and atomic."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -57,13 +58,14 @@ class BestCheckpoint(keras.callbacks.ModelCheckpoint):
             self._partial.unlink(missing_ok=True)
 
 
-def check_monitor(model: keras.Model, monitor: str, *, validation: bool) -> None:
+def check_monitor(model: keras.Model, monitor: str, *, validation: bool, more: Iterable[str] = ()) -> None:
     """Raise before training if `monitor` will not be among the logs.
 
     Args:
         model: a compiled model.
         monitor: the name to watch.
         validation: whether validation data will be given.
+        more: further metrics, computed on validation data alone.
 
     Raises:
         ValueError: the name is not one of the loss, the metrics, or their `val_` forms.
@@ -71,6 +73,6 @@ def check_monitor(model: keras.Model, monitor: str, *, validation: bool) -> None
     metrics = (model.get_compile_config() or {}).get("metrics") or []
     names = ["loss"] + [metric if isinstance(metric, str) else metric["config"]["name"] for metric in metrics]
     if validation:
-        names += [f"val_{name}" for name in names]
+        names += [f"val_{name}" for name in (*names, *more)]
     if monitor not in names:
         raise ValueError(f"Expected a monitor out of {names}. Received: monitor={monitor!r}")

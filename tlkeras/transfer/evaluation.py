@@ -1,6 +1,8 @@
 """Loss and accuracy of a classifier, with less overhead than `evaluate`, and as a callback."""
 
-from collections.abc import Iterable, Iterator
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -11,6 +13,11 @@ from tlkeras.transfer.freezing import has_logits
 from tlkeras.transfer.inputs import check_pair
 
 KEPT_BYTES = 2**28  # of a validation set that stays in memory as tensors
+Metric = Callable[[np.ndarray, np.ndarray], float]  # (labels (n,), probabilities (n, classes)) -> nan if undefined
+
+
+class UndefinedMetricWarning(UserWarning):
+    """A metric has no value for these validation data, such as ROC AUC for one class."""
 
 
 class Evaluator:
@@ -30,7 +37,8 @@ class Evaluator:
             outputs = tf.cast(model(inputs, training=False), tf.float32)
             losses = keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=from_logits)
             hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), labels)
-            return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32))
+            probabilities = tf.nn.softmax(outputs) if from_logits else outputs
+            return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), probabilities
 
         self._sums = sums
 
@@ -46,33 +54,63 @@ class Evaluator:
 
     def over(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> tuple[float, float]:
         """Return `(loss, accuracy)` over batches."""
-        total, count = np.zeros(2), 0
+        return self.scored(batches)[:2]
+
+    def scored(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> tuple[float, float, np.ndarray]:
+        """Return loss, accuracy, and the probabilities of each input, float32 `(n, classes)`."""
+        total, found = np.zeros(2), []
         for inputs, labels in batches:
-            total += [float(part) for part in self._sums(inputs, labels)]
-            count += len(labels)
-        loss, accuracy = total / count
-        return float(loss), float(accuracy)
+            *sums, probabilities = self._sums(inputs, labels)
+            total += [float(part) for part in sums]
+            found.append(probabilities.numpy())
+        probabilities = np.concatenate(found)
+        loss, accuracy = total / len(probabilities)
+        return float(loss), float(accuracy), probabilities
 
 
 class Validation(keras.callbacks.Callback):
-    """Put `val_loss` and `val_accuracy` into the logs of every n-th epoch and of the last.
+    """Put `val_loss`, `val_accuracy` and further metrics into the logs of every n-th epoch and of the last.
 
     It must come before the callbacks that read them. `fit`'s own validation costs about 40 ms an epoch
-    before the first image; this matters when the trained part is one dense layer.
+    before the first image; this matters when the trained part is one dense layer. A metric that is undefined is nan
+    in the logs, and named in one UndefinedMetricWarning.
     """
 
-    def __init__(self, model: keras.Model, inputs: np.ndarray, labels: np.ndarray, every: int = 1) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        inputs: np.ndarray,
+        labels: np.ndarray,
+        every: int = 1,
+        metrics: Mapping[str, Metric] | None = None,
+    ) -> None:
         super().__init__()
+        self.metrics, self._undefined = dict(metrics or {}), set()
         self._evaluator = Evaluator(model, 1000 if inputs.ndim > 2 else 5000)  # flat features need little memory
         self._inputs, self._labels, self._every = inputs, labels, every
         small = inputs.nbytes <= KEPT_BYTES
         self._kept = list(self._evaluator.batches(inputs, labels)) if small else None  # copied once, not every epoch
 
+    def is_due(self, epoch: int) -> bool:
+        """Whether an epoch, from 0, is validated."""
+        return (epoch + 1) % self._every == 0 or epoch + 1 == self.params["epochs"]
+
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Validate."""
-        if (epoch + 1) % self._every == 0 or epoch + 1 == self.params["epochs"]:
+        if self.is_due(epoch):
             batches = self._kept or self._evaluator.batches(self._inputs, self._labels)
-            logs["val_loss"], logs["val_accuracy"] = self._evaluator.over(batches)
+            logs["val_loss"], logs["val_accuracy"], probabilities = self._evaluator.scored(batches)
+            for name, metric in self.metrics.items():
+                logs[f"val_{name}"] = value = metric(self._labels, probabilities)
+                if math.isnan(value):
+                    self._say_undefined(name)
+
+    def _say_undefined(self, name: str) -> None:
+        if name not in self._undefined:
+            self._undefined.add(name)
+            classes = np.unique(self._labels).tolist()
+            message = f"val_{name} is undefined for what the model says of labels {classes}; it is nan in the logs."
+            warnings.warn(message, UndefinedMetricWarning, stacklevel=2)
 
 
 def evaluate(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

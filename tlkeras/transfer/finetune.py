@@ -1,8 +1,9 @@
 """Train a classifier in phases: each freezes, compiles, checks the monitor, trains, and proves what moved."""
 
+import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -10,42 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from tlkeras.transfer import features
+from tlkeras.transfer import phases as planned
 from tlkeras.transfer.callbacks import BestCheckpoint, check_monitor
-from tlkeras.transfer.evaluation import Validation
-from tlkeras.transfer.freezing import Train, compile_classifier, freeze, prove_moves, snapshot
+from tlkeras.transfer.evaluation import Metric, Validation
+from tlkeras.transfer.freezing import compile_classifier, freeze, prove_moves, snapshot
 from tlkeras.transfer.inputs import check_pair
+from tlkeras.transfer.phases import Phase
 
 Pair = tuple[np.ndarray, np.ndarray]  # images (n, height, width, channels) raw 0..255, labels (n,) int
 CURVES = ("accuracy", "loss", "val_accuracy", "val_loss")
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One stretch of training with the same layers trained.
-
-    Args:
-        name: shown in the curves.
-        train: which layers train, see `freezing.trained_layers`.
-        epochs: passes over the training set.
-        learning_rate: of Adam, at the start.
-        schedule: "constant", or "cosine" (falls to zero over the phase).
-        expect: how many trainable parameters there must be, or None.
-        augment: whether the augmentation given to `finetune` applies; a phase without one can use cached features.
-    """
-
-    name: str
-    train: Train
-    epochs: int
-    learning_rate: float
-    schedule: str = "constant"
-    expect: int | None = None
-    augment: bool = True
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.learning_rate <= 0 or self.schedule not in ("constant", "cosine"):
-            raise ValueError(
-                f"Expected epochs >= 1, learning_rate > 0, schedule 'constant' or 'cosine'. Received: {asdict(self)}"
-            )
 
 
 @dataclass
@@ -62,16 +36,13 @@ class History:
     cached: dict[str, bool] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     best: dict[str, Path] = field(default_factory=dict)
+    metrics: dict[str, list[float | None]] = field(default_factory=dict)  # None where undefined, too
 
     def curves(self, digits: int = 4) -> dict[str, list]:
         """Return the curves as plain lists for a result file, rounded."""
-        rounded = {name: [None if v is None else round(v, digits) for v in getattr(self, name)] for name in CURVES}
+        curves = {**{name: getattr(self, name) for name in CURVES}, **self.metrics}
+        rounded = {name: [None if v is None else round(v, digits) for v in curve] for name, curve in curves.items()}
         return {**rounded, "phase": self.phase}
-
-
-def two_phases(head_epochs: int = 35, all_epochs: int = 15, learning_rate: float = 1e-3) -> tuple[Phase, Phase]:
-    """The report's schedule: the new head alone, then every layer at a ten times lower rate (report 002, EJ3)."""
-    return Phase("head", "head", head_epochs, learning_rate), Phase("all", "all", all_epochs, learning_rate / 10)
 
 
 def finetune(
@@ -89,6 +60,7 @@ def finetune(
     cache: features.FeatureCache | None = features.SHARED,
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     callbacks: Callable[[], list] = list,
+    metrics: Mapping[str, Metric] | None = None,
 ) -> History:
     """Train `model` in place through `phases`.
 
@@ -106,36 +78,38 @@ def finetune(
         monitor: what "best" means.
         cache: where frozen features are kept; None computes them again every epoch, with the same result.
         augment: `(images (b, h, w, c) float32 0..255, seed (2,) int32) -> images`, applied to training batches;
-            such a phase cannot use cached features.
+            such a phase cannot use cached features. If every phase augments, it may cut the training images down to
+            what the model takes.
         callbacks: makes the further callbacks of each phase.
+        metrics: name -> `(labels (n,), probabilities (n, classes)) -> number`, computed at each validation, such as
+            `ranking.roc_auc`; "val_<name>" in the logs and curves, nan and None where undefined.
 
     Returns:
         The curves and facts of each phase.
 
     Raises:
-        ValueError: unknown layers, monitor or `keep`, `keep="best"` without a folder, two phases of one name, or images
-            and labels that do not fit the model (see `inputs.check_pair`).
+        ValueError: unknown layers, monitor or `keep`, `keep="best"` without a folder, two phases of one name, images
+            and labels that do not fit the model (see `inputs.check_pair`), or multipliers for layers that do not train.
         FreezingError: what should be frozen moved, or what should train did not.
     """
     _check(keep, checkpoints, batch_size, validation_every, phases)
-    _check_data(model, train, validation)
-    history = History()
+    _check_data(model, train, validation, augment if all(phase.augment for phase in phases) else None)
+    metrics, history = metrics or {}, History()
     for number, phase in enumerate(phases):
         started, steps = time.perf_counter(), -(-len(train[0]) // batch_size)
-        optimizer = keras.optimizers.Adam(_rate(phase, steps))
+        optimizer, views = planned.optimizer(phase, steps), augment if phase.augment else None
         history.trainable[phase.name] = freeze(
             model, phase.train, optimizer=optimizer, steps_per_execution=min(steps, 50), expect=phase.expect
         )
-        views = augment if phase.augment else None
         part, *pairs = _cached(model, train, validation, None if views else cache)
         history.cached[phase.name] = part is not model
-        batches = training_batches(pairs[0], batch_size, seed + 1000 * number, views)
-        before = snapshot(model)
-        best = _checkpoint(model, phase, checkpoints, monitor, validation)
+        batches, before = training_batches(pairs[0], batch_size, seed + 1000 * number, views), snapshot(model)
+        best = _checkpoint(model, phase, checkpoints, monitor, validation, metrics)
         history.best.update((phase.name, checkpoint.path) for checkpoint in best)
         if part is not model:
             compile_classifier(part, optimizer, min(steps, 50))
-        _fit(part, batches, pairs[1], phase, validation_every, [*callbacks(), *best], history)
+        check = pairs[1] and Validation(part, *pairs[1], every=validation_every, metrics=metrics)
+        _fit(part, batches, phase, check, [*callbacks(), *best], history)
         history.moved[phase.name] = prove_moves(before, model, phase.train)
         if keep == "best":
             model.load_weights(history.best[phase.name])
@@ -175,25 +149,36 @@ def _check(
         raise ValueError(f"Expected at least one phase, and another name for each. Received: {names}")
 
 
-def _check_data(model: keras.Model, *pairs: Pair | None) -> None:
-    for pair in filter(None, pairs):
-        check_pair(model, *pair)
+def _check_data(
+    model: keras.Model,
+    train: Pair,
+    validation: Pair | None,
+    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None,
+) -> None:
+    if validation is not None:
+        check_pair(model, *validation)
+    shape, wanted = np.shape(train[0])[1:], model.input_shape[1:]
+    if augment is None or shape == wanted or not len(train[0]):
+        return check_pair(model, *train)
+    view = augment(tf.cast(train[0][:1], tf.float32), tf.zeros(2, tf.int32)).shape[1:]
+    if tuple(view) != wanted:
+        raise ValueError(f"Expected views of shape {wanted}. Received: {tuple(view)}, out of images of shape {shape}")
+    check_pair(model, *train, shape=shape)
 
 
 def _checkpoint(
-    model: keras.Model, phase: Phase, folder: Path | str | None, monitor: str, validation: Pair | None
+    model: keras.Model,
+    phase: Phase,
+    folder: Path | str | None,
+    monitor: str,
+    validation: Pair | None,
+    metrics: Mapping[str, Metric],
 ) -> list[BestCheckpoint]:
     """Return the checkpoint of a phase, none without a folder; refuse a monitor that will not be logged."""
     if folder is None:
         return []
-    check_monitor(model, monitor, validation=validation is not None)
+    check_monitor(model, monitor, validation=validation is not None, more=metrics)
     return [BestCheckpoint(Path(folder) / f"{phase.name}.weights.h5", monitor, model)]
-
-
-def _rate(phase: Phase, steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    if phase.schedule == "cosine":
-        return keras.optimizers.schedules.CosineDecay(phase.learning_rate, phase.epochs * steps)
-    return phase.learning_rate
 
 
 def _cached(
@@ -211,20 +196,23 @@ def _cached(
 def _fit(
     part: keras.Model,
     batches: tf.data.Dataset,
-    validation: Pair | None,
     phase: Phase,
-    validation_every: int,
+    validation: Validation | None,
     callbacks: list,
     history: History,
 ) -> None:
     if validation is not None:
-        callbacks = [Validation(part, *validation, every=validation_every), *callbacks]
+        callbacks = [validation, *callbacks]
     log = part.fit(batches, epochs=phase.epochs, shuffle=False, verbose=0, callbacks=callbacks).history
     history.accuracy += log["accuracy"]
     history.loss += log["loss"]
     epochs = range(len(log["loss"]))  # fewer than planned if a callback stopped early
-    validated = [e for e in epochs if (e + 1) % validation_every == 0 or e + 1 == phase.epochs] if validation else []
+    validated = [epoch for epoch in epochs if validation and validation.is_due(epoch)]
     for name in ("val_accuracy", "val_loss"):
         values = dict(zip(validated, log.get(name, []), strict=True))
         getattr(history, name).extend(values.get(epoch) for epoch in epochs)
+    for name in validation.metrics if validation else ():
+        values = dict(zip(validated, log.get(f"val_{name}", []), strict=True))
+        found = (values.get(epoch) for epoch in epochs)
+        history.metrics.setdefault(f"val_{name}", []).extend(None if v is None or math.isnan(v) else v for v in found)
     history.phase += [phase.name] * len(epochs)

@@ -1,0 +1,65 @@
+"""A probe separates what can be separated, keeps views of an image together, and costs less by the same result."""
+
+import numpy as np
+import pytest
+
+from tlkeras.transfer import probe
+from tlkeras.transfer.probe import fit_probe, unit_rows
+
+
+def problem(features, count=40, views=2, distance=1.0, seed=0):
+    """Return views of images of two classes, and the labels."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    centres = distance * generator.normal(size=(2, features))
+    images = centres[labels] + generator.normal(size=(count, features))
+    return [images + 0.1 * generator.normal(size=images.shape) for _ in range(views)], labels
+
+
+@pytest.mark.parametrize("features", [5, 300])
+def test_it_separates_images_it_has_not_seen(features):
+    views, labels = problem(features, count=80, distance=4.0)
+    found = fit_probe([view[:40] for view in views], labels[:40], seed=0, judged=2)
+    odds = found.log_odds([view[40:] for view in views])
+    assert np.mean((odds > 0) == labels[40:]) > 0.9
+    assert found.weights.shape == (features,) and found.strength in probe.STRENGTHS and found.temperature > 0
+
+
+def test_fewer_columns_give_the_same_probe(monkeypatch):
+    views, labels = problem(300, distance=0.2)
+    short = fit_probe(views, labels, seed=0)
+    monkeypatch.setattr(probe, "_compressed", lambda rows: (rows, False))
+    plain = fit_probe(views, labels, seed=0)
+    assert short.strength == plain.strength
+    np.testing.assert_allclose(short.log_odds(views), plain.log_odds(views), atol=0.02 * np.ptp(plain.log_odds(views)))
+
+
+def test_views_of_an_image_are_never_on_both_sides(monkeypatch):
+    seen = []
+    monkeypatch.setattr(probe, "_fit", lambda views, labels, strength: seen.append(views) or (np.ones(2), 0.0))
+    views = [np.array([[number, 1.0] for number in range(1, 11)]) for _ in range(3)]
+    fit_probe(views, np.arange(10) % 2, seed=0)
+    for fitted in seen:
+        assert all(np.array_equal(fitted[0], view) for view in fitted)
+    assert sorted({len(fitted[0]) for fitted in seen}) == [8, 10]
+
+
+def test_the_seed_decides_the_folds():
+    views, labels = problem(20, distance=0.2)
+    temperatures = [fit_probe(views, labels, seed=seed).temperature for seed in (0, 0, 1)]
+    assert temperatures[0] == temperatures[1] != temperatures[2]
+
+
+def test_rows_of_zeros_stay():
+    np.testing.assert_allclose(unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]])
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 2, 2]])
+def test_bad_labels(labels):
+    with pytest.raises(ValueError, match=r"two images or more of classes 0 and 1\. Received: \["):
+        fit_probe([np.ones((4, 3))], np.array(labels), seed=0)
+
+
+def test_no_views():
+    with pytest.raises(ValueError, match="Expected views"):
+        fit_probe([], np.array([0, 0, 1, 1]), seed=0)

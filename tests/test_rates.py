@@ -1,0 +1,112 @@
+"""A multiplier scales the step of its layer and of no other; scaled gradients do not."""
+
+import keras
+import numpy as np
+import pytest
+from helpers import labelled, tiny
+
+from tlkeras.transfer import Phase, finetune, rates
+from tlkeras.transfer.freezing import compile_classifier, freeze, largest_moves, snapshot
+from tlkeras.transfer.rates import LayerwiseAdam
+
+BATCH = labelled(8)
+
+
+def moved(optimizer, steps=1):
+    """Return how each weight of `tiny` moved."""
+    model = tiny()
+    compile_classifier(model, optimizer)
+    before = snapshot(model)
+    for _ in range(steps):
+        model.train_on_batch(*BATCH)
+    return {
+        name: [new - old for new, old in zip(arrays, before[name], strict=True)]
+        for name, arrays in snapshot(model).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return moved(keras.optimizers.Adam(0.01))
+
+
+def test_a_tenth_of_the_rate_is_a_tenth_of_the_first_step(plain):
+    found = moved(LayerwiseAdam(0.01, {"conv_1": 0.1}))
+    for name, arrays in plain.items():
+        for own, other in zip(found[name], arrays, strict=True):
+            expected = 0.1 * other if name == "conv_1" else other
+            np.testing.assert_allclose(own, expected, rtol=1e-3, atol=1e-7)
+
+
+def test_zero_leaves_the_layer_bit_identical():
+    found = moved(LayerwiseAdam(0.01, {"conv_1": 0.0}), steps=3)
+    assert not any(array.any() for array in found["conv_1"])
+    assert any(array.any() for array in found["conv_2"])
+
+
+def test_without_multipliers_it_is_adam(plain):
+    found = moved(LayerwiseAdam(0.01))
+    for name, arrays in plain.items():
+        for own, other in zip(found[name], arrays, strict=True):
+            np.testing.assert_array_equal(own, other)
+
+
+def test_scaled_gradients_make_the_same_steps_and_a_scaled_rate_does_not():
+    model = tiny()
+    before = snapshot(model)
+    found = rates.moves_when_scaled(model, *BATCH, "conv_1", factor=0.1)
+    assert found["gradients scaled"] == pytest.approx(found["as it is"], rel=0.02)
+    assert found["rate scaled"] == pytest.approx(0.1 * found["as it is"], rel=0.2)
+    assert set(largest_moves(before, model).values()) == {0.0}
+
+
+def test_it_is_saved_and_loaded_with_its_multipliers(tmp_path):
+    model = tiny()
+    compile_classifier(model, LayerwiseAdam(0.01, {"conv_1": 0.1}))
+    model.train_on_batch(*BATCH)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded.optimizer, LayerwiseAdam)
+    assert dict(loaded.optimizer.multipliers) == {"conv_1": 0.1}
+    for each in (model, loaded):
+        each.train_on_batch(*BATCH)
+    for own, other in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-6)
+    config = keras.optimizers.serialize(LayerwiseAdam(0.01, {"conv_1": 0.1}))
+    assert keras.optimizers.deserialize(config).multipliers == {"conv_1": 0.1}
+
+
+def test_graded_rates_fall_by_the_same_factor():
+    model = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(4, name=f"dense_{n}") for n in range(3))])
+    assert rates.graded(model, 0.01) == pytest.approx({"dense_0": 0.01, "dense_1": 0.1, "dense_2": 1.0})
+
+
+def test_a_phase_with_multipliers_moves_the_first_layers_less():
+    moves = {}
+    for name, first in (("same", 1.0), ("graded", 0.01)):
+        model = tiny()
+        multipliers = rates.graded(model, first) if first < 1 else None
+        history = finetune(model, BATCH, None, [Phase("all", "all", 1, 1e-3, multipliers=multipliers)], seed=0)
+        moves[name] = history.moved["all"]
+    assert moves["graded"]["conv_1"] == pytest.approx(0.01 * moves["same"]["conv_1"], rel=0.05)
+    assert moves["graded"]["dense"] == pytest.approx(moves["same"]["dense"], rel=0.05)
+
+
+@pytest.mark.parametrize("multipliers", [{"conv_1": -0.1}, {"conv_1": float("nan")}, {"conv_1": float("inf")}])
+def test_bad_multipliers_are_refused(multipliers):
+    with pytest.raises(ValueError, match=r"finite multipliers of at least 0.*Received: \{'conv_1'"):
+        LayerwiseAdam(0.01, multipliers)
+
+
+def test_weight_decay_is_refused():
+    with pytest.raises(ValueError, match=r"no weight decay\. Received: \{\}, weight_decay=0.1$"):
+        LayerwiseAdam(0.01, weight_decay=0.1)
+
+
+@pytest.mark.parametrize("train", ["all", "head"])
+def test_multipliers_of_layers_that_do_not_train_are_refused(train):
+    name = "conv_9" if train == "all" else "conv_1"
+    model = tiny()
+    freeze(model, train, optimizer=LayerwiseAdam(0.01, {name: 0.1}))
+    with pytest.raises(ValueError, match=rf"trained layers, out of .*'dense'.*Received: \['{name}'\]$"):
+        model.train_on_batch(*BATCH)

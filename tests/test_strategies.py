@@ -1,0 +1,85 @@
+"""One function for every network: what each strategy trains, in which phases, and that the rest stays where it was."""
+
+import keras
+import numpy as np
+import pytest
+from helpers import labelled, tiny
+from keras import layers
+
+from tlkeras.models import alexnet, squeezenet, tominet, vgg16
+from tlkeras.transfer import freezing, strategies
+
+NETWORKS = {  # what "freeze_some" trains first, and the classifier
+    "tominet": (lambda: tominet(10), "conv_2", ["dense"]),
+    "squeezenet": (lambda: squeezenet(10, weights=None), "fire8_squeeze1x1", ["conv10"]),
+    "alexnet": (lambda: alexnet(2, (64, 64, 3), weights=None), "conv5", ["classifier"]),
+    "vgg16": (lambda: vgg16(2, (32, 32, 3), weights=None), "block5_conv1", ["predictions"]),
+}
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+@every_network
+def test_the_three_strategies_of_every_network(name):
+    build, first, classifier = NETWORKS[name]
+    model = build()
+    names = freezing.trained_layers(model, "all")
+    chosen = {strategy: strategies.layers_to_train(model, strategy) for strategy in strategies.STRATEGIES}
+    assert chosen["train_all"] == names
+    assert chosen["freeze_some"] == names[names.index(first) :]
+    assert chosen["freeze_base"] == classifier == strategies.classifier_layers(model)
+
+
+def test_squeezenet_gets_the_layers_of_report_000():
+    model = squeezenet(10, weights=None)
+    assert freezing.freeze(model, strategies.layers_to_train(model, "freeze_some"), expect=391_306) == 391_306
+
+
+def test_a_classifier_of_several_dense_layers_is_trained_as_a_whole():
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(2, 3, name="low")(inputs)
+    x = layers.Conv2D(2, 3, name="high")(x)
+    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.Dense(4, name="hidden")(layers.Flatten()(x))
+    model = keras.Model(inputs, layers.Dense(3, name="classes")(x))
+    assert strategies.layers_to_train(model, "freeze_base") == ["hidden", "classes"]
+    assert strategies.layers_to_train(model, "freeze_some") == ["high", "norm", "hidden", "classes"]
+    assert strategies.layers_to_train(model, "freeze_some", upper_share=1.0)[0] == "low"
+    assert strategies.layers_to_train(model, "freeze_some", upper_share=0.0)[0] == "high"
+
+
+def test_the_classifier_is_trained_first_and_all_strategies_see_the_images_equally_often():
+    model = tiny()
+    options = {"epochs": 4, "head_epochs": 2, "learning_rate": 1e-4, "head_rate": 1e-2}
+    found = {strategy: strategies.phases(model, strategy, **options) for strategy in strategies.STRATEGIES}
+    assert {sum(phase.epochs for phase in phases) for phases in found.values()} == {6}
+    for strategy in ("train_all", "freeze_some"):
+        head, main = found[strategy]
+        assert (head.train, head.learning_rate, main.learning_rate) == (["dense"], 1e-2, 1e-4)
+    (alone,) = found["freeze_base"]
+    assert (alone.train, alone.learning_rate) == (["dense"], 1e-2)
+    assert [phase.name for phase in strategies.phases(model, "train_all", epochs=1)] == ["train_all"]
+
+
+@pytest.mark.parametrize("strategy", strategies.STRATEGIES)
+def test_adapting_moves_what_the_strategy_names_and_nothing_else(strategy):
+    model = tiny()
+    before = freezing.snapshot(model)
+    history = strategies.adapt(model, strategy, labelled(), labelled(6), seed=0, epochs=1, head_epochs=1)
+    moved = {name for name, move in freezing.largest_moves(before, model).items() if move}
+    assert moved == set(strategies.layers_to_train(model, strategy))
+    assert len(history.val_accuracy) == 2
+    assert np.isfinite(history.loss).all()
+
+
+def test_an_unknown_strategy_is_an_error_of_its_own():
+    for call in (strategies.layers_to_train, lambda model, name: strategies.phases(model, name, epochs=1)):
+        with pytest.raises(strategies.UnknownStrategyError, match=r"'freeze_base'\)\. Received: strategy='all'$"):
+            call(tiny(), "all")
+
+
+def test_a_share_outside_0_to_1_and_a_network_without_a_base_are_refused():
+    with pytest.raises(ValueError, match=r"from 0 to 1\. Received: upper_share=1.5"):
+        strategies.layers_to_train(tiny(), "freeze_some", upper_share=1.5)
+    dense = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="only")])
+    with pytest.raises(ValueError, match=r"convolutional base .* Received: layers \['only'\]"):
+        strategies.layers_to_train(dense, "freeze_base")

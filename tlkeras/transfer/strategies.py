@@ -1,0 +1,125 @@
+"""The three ways to fine-tune a pretrained network, for every network of the package alike."""
+
+import keras
+
+from tlkeras.transfer.finetune import History, Pair, finetune
+from tlkeras.transfer.freezing import trained_layers
+from tlkeras.transfer.phases import Phase
+
+STRATEGIES = ("train_all", "freeze_some", "freeze_base")  # 1, 2 and 3 of report 001, page 6
+UPPER_SHARE = 0.25  # of the convolutions; not stated. SqueezeNet: fire8 and fire9; VGG16: block5
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
+
+
+class UnknownStrategyError(ValueError):
+    """Not one of `STRATEGIES`."""
+
+
+def layers_to_train(model: keras.Model, strategy: str, *, upper_share: float = UPPER_SHARE) -> list[str]:
+    """Return the names of the layers that a strategy trains, in model order.
+
+    Args:
+        model: a flat classifier: a convolutional base, then dense layers or one last convolution.
+        strategy: "train_all", "freeze_some" (trains the classifier and the uppermost convolutions, with the batch
+            normalisation that follows them), or "freeze_base" (trains the classifier alone).
+        upper_share: of the base's convolutions that "freeze_some" trains, 0..1; at least one.
+
+    Raises:
+        UnknownStrategyError: not one of `STRATEGIES`.
+        ValueError: a share outside 0..1, or a model without a convolution below its classifier.
+
+    Reference: report 001, pages 6 to 9.
+    """
+    if strategy not in STRATEGIES:
+        raise UnknownStrategyError(f"Expected a strategy out of {STRATEGIES}. Received: strategy={strategy!r}")
+    if not 0 <= upper_share <= 1:
+        raise ValueError(f"Expected a share from 0 to 1. Received: upper_share={upper_share}")
+    names = trained_layers(model, "all")
+    start = len(names) - len(classifier_layers(model))
+    below = [i for i, name in enumerate(names[:start]) if isinstance(model.get_layer(name), CONVOLUTIONS)]
+    if not below:
+        raise ValueError(f"Expected a convolutional base below the classifier. Received: layers {names}")
+    upper = below[-max(1, round(upper_share * len(below)))]
+    return names[{"train_all": 0, "freeze_some": upper, "freeze_base": start}[strategy] :]
+
+
+def classifier_layers(model: keras.Model) -> list[str]:
+    """Return the names of the classifier's layers: from the first dense layer after the last convolution on.
+
+    Without such a dense layer it is the last layer with weights, as conv10 of SqueezeNet.
+    """
+    weighted = [layer for layer in model.layers if layer.weights]
+    last = max((i for i, layer in enumerate(weighted) if isinstance(layer, CONVOLUTIONS)), default=-1)
+    dense = [i for i, layer in enumerate(weighted) if i > last and isinstance(layer, keras.layers.Dense)]
+    return [layer.name for layer in weighted[dense[0] if dense else -1 :]]
+
+
+def phases(
+    model: keras.Model,
+    strategy: str,
+    *,
+    epochs: int,
+    learning_rate: float = 1e-4,
+    head_epochs: int = 0,
+    head_rate: float = 1e-3,
+    schedule: str = "constant",
+    upper_share: float = UPPER_SHARE,
+) -> tuple[Phase, ...]:
+    """Return the schedule of a strategy for `finetune`: the new classifier first, then what the strategy trains.
+
+    Args:
+        model: a flat classifier.
+        strategy: see `layers_to_train`.
+        epochs: passes of the main phase.
+        learning_rate: of Adam where pretrained layers move. Small, so that they are not distorted (report 001, p. 11):
+            1e-3 kills SqueezeNet.
+        head_epochs: passes over the classifier alone before; 0 for none. Where the base stays frozen they are added
+            to `epochs`, so that all strategies see the images equally often.
+        head_rate: of Adam where the classifier alone moves.
+        schedule: "constant", or "cosine" (falls to zero over each phase).
+        upper_share: see `layers_to_train`.
+
+    Raises:
+        UnknownStrategyError, ValueError: as `layers_to_train` and `Phase` do.
+    """
+    chosen = layers_to_train(model, strategy, upper_share=upper_share)
+    if strategy == "freeze_base":
+        return (Phase(strategy, chosen, head_epochs + epochs, head_rate, schedule),)
+    main = Phase(strategy, chosen, epochs, learning_rate, schedule)
+    return (Phase("head", classifier_layers(model), head_epochs, head_rate, schedule), main) if head_epochs else (main,)
+
+
+def adapt(
+    model: keras.Model,
+    strategy: str,
+    train: Pair,
+    validation: Pair | None = None,
+    *,
+    seed: int,
+    epochs: int,
+    learning_rate: float = 1e-4,
+    head_epochs: int = 0,
+    batch_size: int = 32,
+) -> History:
+    """Fine-tune a pretrained classifier in place by one of the three strategies.
+
+    Frozen parts run once (cached features); afterwards frozen layers are proven unmoved. For more, such as
+    augmentation or checkpoints, give `phases` to `finetune`.
+
+    Args:
+        model: any flat classifier of the package, raw 0..255 images in.
+        strategy: see `layers_to_train`.
+        train: images `(n, height, width, channels)` and integer labels `(n,)`.
+        validation: the same, or None.
+        seed: see `finetune`.
+        epochs, learning_rate, head_epochs: see `phases`.
+        batch_size: images in a training step.
+
+    Returns:
+        Curves, trained parameters and moves of each phase.
+
+    Raises:
+        UnknownStrategyError, ValueError, FreezingError: as `phases` and `finetune` do.
+    """
+    schedule = phases(model, strategy, epochs=epochs, learning_rate=learning_rate, head_epochs=head_epochs)
+    return finetune(model, train, validation, schedule, seed=seed, batch_size=batch_size)

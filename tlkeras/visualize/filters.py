@@ -1,0 +1,140 @@
+"""What each filter responds to: noise, real images, and the picture that was made for it."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkeras.visualize import batches, layers
+from tlkeras.visualize.ascent import MEMORY, Pictures
+
+
+def responses(model: keras.Model, layer: str, images: np.ndarray, *, memory: int = MEMORY) -> np.ndarray:
+    """Return the mean activation of every channel of a layer for every image.
+
+    Args:
+        model: functional or Sequential, nested ones included.
+        layer: its name, at whatever depth; with activations `(batch, ..., channels)`.
+        images: `(n, height, width, channels)`, in the range that the model takes.
+        memory: bytes for a batch.
+
+    Returns:
+        `(n, channels)` float32.
+
+    Raises:
+        ValueError: no images, images that do not fit the model, an unknown layer, or one without channels.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or not len(images):
+        raise ValueError(f"Expected images (n, height, width, channels). Received: shape={images.shape}")
+    if layers.input_shape(model, images.shape[1:3]) != images.shape[1:]:
+        raise ValueError(f"Expected images that fit {model.inputs[0].shape}. Received: shape={images.shape}")
+    forward = layers.activations(model, layer)
+    (shape,), width = batches.measure([forward], images.shape[1:], memory, widest=256)
+    if len(shape) < 3:
+        raise ValueError(f"Expected a layer with channels, (batch, ..., channels). Received: {(None, *shape[1:])}")
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, *images.shape[1:]))])
+    def means(batch: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.cast(forward(batch), tf.float32), tuple(range(1, len(shape) - 1)))
+
+    compiled = means.get_concrete_function()
+    parts = [images[first : first + width].astype(np.float32) for first in range(0, len(images), width)]
+    return np.concatenate([compiled(tf.constant(part)).numpy() for part in batches.bar(parts, layer)])
+
+
+def filter_rows(
+    model: keras.Model,
+    layer: str,
+    pictures: Pictures,
+    images: np.ndarray,
+    *,
+    noises: int = 64,
+    nearest: int = 3,
+    value_range: tuple[float, float] = (0.0, 255.0),
+    seed: int = 0,
+) -> list[dict]:
+    """Report what was found for each filter, beside noise and beside the best real image.
+
+    A filter is dead if nothing moved it: it answers the same to all noise, all real images, and its own picture.
+
+    Args:
+        model, layer: as the pictures were made with.
+        pictures: of channels of that layer, from `activation_maximization`.
+        images: real ones, `(n, height, width, channels)`, in the range that the model takes.
+        noises: images of uniform noise to compare with.
+        nearest: how many real images to name.
+        value_range: of the noise.
+        seed: of the noise.
+
+    Returns:
+        A row a filter: `filter`, `before` (the start), `after`, `noise` (mean over the noises), `real` (the best real
+        image), `over_noise` and `over_real` (differences, in units of activation), `dead`, and `nearest` (indices of
+        the images that excite it most, best first).
+
+    Raises:
+        ValueError: pictures of something else than channels, or as `responses` does.
+    """
+    if pictures.targets.shape[1] != 1 or pictures.targets.dtype.kind != "i":
+        raise ValueError(f"Expected pictures of channels. Received: targets of shape {pictures.targets.shape}")
+    shape = (noises, *pictures.images.shape[1:])
+    channels = pictures.targets[:, 0]
+    noise = responses(model, layer, np.random.default_rng(seed).uniform(*value_range, shape).astype(np.float32))
+    real = responses(model, layer, images)
+    return list(_rows(pictures, channels, noise[:, channels], real[:, channels], nearest))
+
+
+def carried_over(model: keras.Model, layer: str, old: Pictures, new: Pictures) -> list[dict]:
+    """Say how well pictures made for an earlier state of a model still fit it.
+
+    Args:
+        model, layer: the model as it is now.
+        old: pictures of channels of the layer, made before.
+        new: of the same channels and seed, made now.
+
+    Returns:
+        A row a filter: `filter`; `kept`, what the old picture excites now as a part of what the new one does (1: the
+        filter looks for the same; None: the new one excites nothing); `alike`, the correlation of their pixels.
+
+    Raises:
+        ValueError: pictures of different channels.
+    """
+    if not np.array_equal(old.targets, new.targets):
+        raise ValueError(
+            f"Expected pictures of the same channels. Received: {old.targets.tolist()}, {new.targets.tolist()}"
+        )
+    channels = new.targets[:, 0]
+    answers = responses(model, layer, old.images)[np.arange(len(channels)), channels]
+    pixels = [pictures.images.reshape(len(channels), -1) for pictures in (old, new)]
+    centred = [part - part.mean(1, keepdims=True) for part in pixels]
+    lengths = np.prod([np.linalg.norm(part, axis=1) for part in centred], axis=0)
+    alike = (centred[0] * centred[1]).sum(1) / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return [
+        {
+            "filter": int(channel),
+            "kept": float(answer / reached) if reached > 0 else None,
+            "alike": float(same),
+        }
+        for channel, answer, reached, same in zip(channels, answers, new.after, alike, strict=True)
+    ]
+
+
+def _rows(
+    pictures: Pictures, channels: np.ndarray, noise: np.ndarray, real: np.ndarray, nearest: int
+) -> Iterator[dict]:
+    order = np.argsort(-real, axis=0, kind="stable")[:nearest]
+    for index, channel in enumerate(channels):
+        seen = np.concatenate([noise[:, index], real[:, index], pictures.activations[:, index]])
+        mean, best, after = noise[:, index].mean(), real[:, index].max(), pictures.after[index]
+        yield {
+            "filter": int(channel),
+            "before": float(pictures.before[index]),
+            "after": float(after),
+            "noise": float(mean),
+            "real": float(best),
+            "over_noise": float(after - mean),
+            "over_real": float(after - best),
+            "dead": bool(np.ptp(seen) == 0),
+            "nearest": tuple(order[:, index].tolist()),
+        }
