@@ -2,8 +2,8 @@
 
 import pytest
 
-from tlkeras.experiments import readme
 from tlkeras.__main__ import _reports
+from tlkeras.experiments import readme
 
 TEXT = readme.README.read_text(encoding="utf-8")
 
