@@ -6,13 +6,13 @@
 
 import functools
 import json
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 
 import numpy as np
+
+from tlkeras.benchmarks.timing import median_seconds
 
 STEPS = 16
 REPEATS = 3
@@ -39,7 +39,7 @@ def ours(arrays: dict[str, np.ndarray], *, threads_per_operation: int = 1) -> di
     logits = np.asarray(model(images[:1]))
     freeze(model, "all", optimizer=keras.optimizers.Adam(RATE), steps_per_execution=STEPS)
     batches = tf.data.Dataset.from_tensors((tf.constant(images), tf.constant(labels))).repeat(STEPS).prefetch(2)
-    return {"step": _median(lambda: model.fit(batches, verbose=0)) / STEPS, "logits": logits.tolist()}
+    return {"step": median_seconds(lambda: model.fit(batches, verbose=0), REPEATS) / STEPS, "logits": logits.tolist()}
 
 
 def pytorch(arrays: dict[str, np.ndarray]) -> dict:
@@ -67,7 +67,7 @@ def pytorch(arrays: dict[str, np.ndarray]) -> dict:
 
     with torch.inference_mode():
         logits = model(prepared(images[:1])).numpy()
-    return {"step": _median(steps) / STEPS, "logits": logits.tolist()}
+    return {"step": median_seconds(steps, REPEATS) / STEPS, "logits": logits.tolist()}
 
 
 def memory(arrays: dict[str, np.ndarray]) -> dict:
@@ -115,16 +115,6 @@ def _torch_model(torch, arrays: dict[str, np.ndarray]):
     head.weight.data = torch.from_numpy(np.ascontiguousarray(reordered))
     head.bias.data = torch.from_numpy(arrays["classifier/bias"])
     return nn.Sequential(*parts, nn.Flatten(), head)
-
-
-def _median(call: Callable[[], object]) -> float:
-    call()
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
 
 
 SIDES: dict[str, Callable[[dict[str, np.ndarray]], dict]] = {

@@ -1,15 +1,13 @@
 """Report 003: what an iteration of each method costs, step by step, and how much memory it takes."""
 
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tlkeras.benchmarks.timing import median_seconds
 from tlkeras.experiments import environment
 from tlkeras.l2t import LearningToTransfer, Settings
 from tlkeras.models import resnet32 as source_network
@@ -58,7 +56,7 @@ def measure(learner: LearningToTransfer, repeats: int = 3) -> float:
     shape = learner.target.input_shape[1:]
     images = generator.integers(0, 256, (BATCH, *shape)).astype(np.uint8)
     labels = generator.integers(0, learner.target.output_shape[-1], BATCH).astype(np.int32)
-    return _median(lambda: learner.learner.train(images, labels, 0.01, None, (0, 0)), repeats)
+    return median_seconds(lambda: learner.learner.train(images, labels, 0.01, None, (0, 0)), repeats)
 
 
 def steps(seconds: dict[str, float]) -> list[dict]:
@@ -98,17 +96,7 @@ def _source_features() -> float:
     matching = learner("ufm").learner.parts.matching
     run = tf.function(lambda x: matching.goals(matching.source_features(x)), autograph=False)
     images = tf.zeros((BATCH, 32, 32, 3))
-    return _median(lambda: run(images), repeats=5)
-
-
-def _median(call: Callable[[], object], repeats: int) -> float:
-    call()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+    return median_seconds(lambda: run(images), repeats=5)
 
 
 def _equal() -> str:

@@ -6,12 +6,12 @@
 
 import functools
 import json
-import statistics
 import sys
-import time
 from collections.abc import Callable
 
 import numpy as np
+
+from tlkeras.benchmarks.timing import median_seconds
 
 STEPS = 40
 THREADS = 2
@@ -47,12 +47,12 @@ def ours(
         variable.assign(arrays[name])
     forward, batch = compiled_forward(model), tf.constant(images)
     logits = np.asarray(forward(batch))
-    infer = _median(lambda: forward(batch).numpy(), STEPS)
+    infer = median_seconds(lambda: forward(batch).numpy(), STEPS, warm=3)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     options = {"metrics": ["accuracy"], "steps_per_execution": steps_per_execution, "jit_compile": xla}
     model.compile(keras.optimizers.Adam(RATE), loss, **options)
     batches = tf.data.Dataset.from_tensors((batch, tf.constant(labels))).repeat(STEPS).prefetch(2)
-    train = _median(lambda: model.fit(batches, verbose=0), 5) / STEPS
+    train = median_seconds(lambda: model.fit(batches, verbose=0), 5) / STEPS
     return {"train": train, "infer": infer, "logits": logits.tolist()}
 
 
@@ -76,8 +76,8 @@ def pytorch(arrays: dict[str, np.ndarray]) -> dict:
 
     with torch.inference_mode():
         logits = model(images).numpy()
-        infer = _median(lambda: model(images).numpy(), STEPS)
-    return {"train": _median(step, STEPS), "infer": infer, "logits": logits.tolist()}
+        infer = median_seconds(lambda: model(images).numpy(), STEPS)
+    return {"train": median_seconds(step, STEPS), "infer": infer, "logits": logits.tolist()}
 
 
 def _torch_model(torch, arrays: dict[str, np.ndarray]):
@@ -109,17 +109,6 @@ def _torch_model(torch, arrays: dict[str, np.ndarray]):
         if f"fire{number}" in POOLED:
             parts.append(nn.MaxPool2d(3, 2))
     return nn.Sequential(*parts, convolution("conv10"), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-
-def _median(call: Callable[[], object], repeats: int) -> float:
-    for _ in range(3):
-        call()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
 
 
 SIDES: dict[str, Callable[[dict[str, np.ndarray]], dict]] = {

@@ -28,3 +28,15 @@ def compare(
         "name": name, "ours": round(mine, 3), "peer": round(theirs, 3), "ratio": round(theirs / mine, 1),
         "unit": "s", "equal": equal,
     }  # fmt: skip
+
+
+def median_seconds(call: Callable[[], object], repeats: int, warm: int = 1) -> float:
+    """Call `warm` times unmeasured, then return the median seconds of `repeats` calls."""
+    for _ in range(warm):
+        call()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
