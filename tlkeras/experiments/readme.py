@@ -13,10 +13,10 @@ COLUMNS = ("report", "arm", "metric", "reported", "mean", "ci_low", "ci_high", "
 
 
 def results(reports: Sequence[ModuleType]) -> str:
-    """Return the Markdown table of the recorded paper runs, headline metrics only."""
+    """Return the Markdown table of the recorded paper runs: each report's highlights, headline metrics only."""
     rows = []
     for report in reports:
-        stored = runs.load_runs(report, "paper")
+        stored = runs.load_runs(report, "paper", report.HIGHLIGHTS)
         rows += tables.result_rows(report.NAME, stored, report.REFERENCE, metrics=report.HEADLINE)
     return tables.to_markdown([{key: row[key] for key in COLUMNS} for row in rows])
 

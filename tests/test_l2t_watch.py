@@ -1,0 +1,33 @@
+"""What is kept of a training: the answers at every look, the path of single weights; the training stays the same."""
+
+import numpy as np
+from l2t_helpers import PAIRS, images, networks
+
+from tlkeras.l2t import LearningToTransfer, Settings
+from tlkeras.l2t.watch import Answers, Trajectory
+
+SMALL = {"epochs": 4, "batch_size": 6, "learning_rate": 0.05}
+
+
+def test_the_answers_are_those_of_the_meta_networks_and_the_path_ends_at_the_weights():
+    training = LearningToTransfer(*networks(), PAIRS, which=True, settings=Settings(lookahead=1))
+    start = np.asarray(training.target.get_layer("conv1").kernel)[1, 2, 0, 3]
+    answers = Answers(training, images()[0], every=2, pair=1, channels=(0, 3))
+    path = Trajectory("conv1", [(1, 2, 0, 3), (0, 0, 1, 1)])
+    training.fit(*images(), **SMALL, callbacks=[answers, path])
+    found = training.transfer_weights(images()[0])
+    assert answers.epochs == [0, 2, 4]
+    assert np.allclose(answers.kept["where"][-1], [x.mean() for x in found["where"]], atol=1e-4)
+    assert np.allclose(answers.kept["which"][-1], found["which"][1][:, [0, 3]].mean(0).reshape(2, 9), atol=1e-4)
+    assert np.allclose(answers.kept["what"][0], 1) and np.allclose(answers.kept["which"][0], 1)  # all alike at first
+    assert len(path.weights) == 5 and len(path.moved) == 4 and min(path.moved) > 0
+    assert np.isclose(path.weights[0][0], start, atol=1e-5)
+    assert np.isclose(path.weights[-1][0], np.asarray(training.target.get_layer("conv1").kernel)[1, 2, 0, 3], atol=1e-5)
+
+
+def test_watching_changes_nothing():
+    first, second = (LearningToTransfer(*networks(), [], what=False, where=False) for _ in range(2))
+    first.fit(*images(), **SMALL)
+    second.fit(*images(), **SMALL, callbacks=[Trajectory("conv1", [(0, 0, 0, 0)])])
+    for one, other in zip(first.target.get_weights(), second.target.get_weights(), strict=True):
+        assert np.array_equal(one, other)

@@ -1,0 +1,147 @@
+"""What report 003 concludes, put to the test on stored runs, and what its numbers can mean."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tlkeras.experiments import power, stats, tables
+from tlkeras.reports import l2t as report
+from tlkeras.reports import l2t_tables
+from tlkeras.reports.l2t import arm_name
+
+ACCURACY, RECALL = "test_accuracy", "scarce_recall"
+MEANINGS = ("standard deviation", "95 % interval", "standard error")
+
+
+def table(runs: Sequence[Mapping], dataset: str) -> list[dict]:
+    """Lay one of tables 1 to 3 beside ours.
+
+    Returns:
+        Rows with per_class, method, reported (0..1, None where it cannot be read), reported_n, mean, ci_low, ci_high,
+        n (0 where nothing was run).
+    """
+    rows = []
+    for count in l2t_tables.SIZES[dataset]:
+        for method in report.METHODS:
+            arm = arm_name(dataset, count, method)
+            values = _scores(runs, arm, ACCURACY)
+            found = stats.summarize(values) if values else None
+            row = {"per_class": str(count), "method": method}
+            row["reported"] = report.REFERENCE.get((arm, ACCURACY), {}).get("value")
+            row["reported_n"] = l2t_tables.REPEATS if row["reported"] else None
+            row |= {key: getattr(found, key, None) for key in ("mean", "ci_low", "ci_high")}
+            rows.append(row | {"n": len(values)})
+    return rows
+
+
+def findings(runs: Sequence[Mapping]) -> list[dict]:
+    """Compare L2T-www with L2T-ww at each size: Mann-Whitney as the report does, and paired over the same draws.
+
+    Returns:
+        Rows with dataset, per_class, reported_difference, reported_p (as printed), difference, ci_low, ci_high,
+        mann_whitney_p, paired_p (both Holm-adjusted over the rows), n, held, and runs_needed: how many pairs would show
+        the reported difference in four of five studies, by the spread of ours (None with fewer than 3, or where the
+        report saw none). `held` is "held" where both saw the same ("better", or nothing), else "not shown", "did not
+        hold", or "not decided (n too small)".
+    """
+    cells = [
+        (dataset, count, difference, p)
+        for dataset, counts in l2t_tables.SIZES.items()
+        for count, difference, p in zip(counts, _differences(dataset), l2t_tables.P_VALUES[dataset], strict=True)
+        if all(_scores(runs, arm_name(dataset, count, method), ACCURACY) for method in ("ww", "www"))
+    ]
+    pairs = [tuple(arm_name(dataset, count, method) for method in ("www", "ww")) for dataset, count, *_ in cells]
+    paired = tables.comparison_rows(runs, pairs, ACCURACY)
+    unpaired = tables.comparison_rows(runs, pairs, ACCURACY, paired=False)
+    return [
+        {
+            "dataset": dataset, "per_class": str(count), "reported_difference": difference,
+            "reported_p": "p > 0.05" if p is None else f"{p:.3f}",
+            **{key: row[key] for key in ("difference", "ci_low", "ci_high")},
+            "mann_whitney_p": other["p_adjusted"], "paired_p": row["p_adjusted"], "n": row["n"],
+            "held": _held(row["verdict"], p is not None), "runs_needed": _runs_needed(runs, pair, difference, p),
+        }
+        for (dataset, count, difference, p), pair, row, other in zip(cells, pairs, paired, unpaired, strict=True)
+    ]  # fmt: skip
+
+
+def _differences(dataset: str) -> list[float]:
+    means = l2t_tables.MEANS[dataset]
+    return [round((www - ww) / 100, 4) for www, ww in zip(means["www"], means["ww"], strict=True)]
+
+
+def _held(verdict: str, claimed: bool) -> str:
+    if verdict.startswith("not decided"):
+        return verdict
+    if claimed:
+        return {"first better": "held", "second better": "did not hold"}.get(verdict, "not shown")
+    return "held" if verdict == "no difference shown" else "did not hold"
+
+
+def _runs_needed(runs: Sequence[Mapping], pair: tuple[str, str], difference: float, p: float | None) -> int | None:
+    draws = tables.shared_draws(runs, *pair)
+    scores = [tables.metric_by_seed(runs, arm, ACCURACY) for arm in pair]
+    spread = np.std([scores[0][seed] - scores[1][seed] for seed in draws], ddof=1) if len(draws) > 2 else 0.0
+    return power.runs_needed(float(spread), difference, paired=True) if p is not None and spread > 0 else None
+
+
+def against_scratch(runs: Sequence[Mapping]) -> list[dict]:
+    """Compare every way to transfer with training from scratch, on the same draws.
+
+    Returns:
+        Rows of `tables.comparison_rows`, p adjusted over all of them, for the sizes of which both arms have runs.
+    """
+    pairs = [
+        (arm_name(dataset, count, method), arm_name(dataset, count, "scratch"))
+        for dataset, counts in l2t_tables.SIZES.items()
+        for count in counts
+        for method in ("ufm", "ww", "www")
+    ]
+    there = {run["arm"] for run in runs}
+    return tables.comparison_rows(runs, [pair for pair in pairs if there.issuperset(pair)], ACCURACY)
+
+
+def plus_minus() -> list[dict]:
+    """Ask which meaning of the plus-minus signs leads to the p values that are printed beside them.
+
+    Welch's test stands in for Mann-Whitney's, which needs the single scores.
+
+    Returns:
+        Rows with dataset, per_class, printed_p, and the p under each of `MEANINGS`; n = 30.
+    """
+    rows = []
+    for dataset, widths in l2t_tables.HALF_WIDTHS.items():
+        means, counts = l2t_tables.MEANS[dataset], l2t_tables.SIZES[dataset]
+        for place, pair in enumerate(zip(widths["www"], widths["ww"], strict=True)):
+            printed = l2t_tables.P_VALUES[dataset][place]
+            both = (means["www"][place], means["ww"][place])
+            row = {"dataset": dataset, "per_class": str(counts[place])}
+            row["printed_p"] = "p > 0.05" if printed is None else f"{printed:.3f}"
+            rows.append(row | {name: power.p_if(both, pair, l2t_tables.REPEATS, name) for name in MEANINGS})
+    return rows
+
+
+def unbalanced(runs: Sequence[Mapping]) -> list[dict]:
+    """Lay table 4 beside ours: the recall of the class of which there are ten images."""
+    own = [run for run in runs if run["arm"] in report.UNBALANCED]
+    reference = {key: value for key, value in report.REFERENCE.items() if key[1] == RECALL}
+    return tables.result_rows(report.NAME, own, reference, metrics=[RECALL])
+
+
+def gpu_hours(seconds: Mapping[str, float]) -> float:
+    """Return the hours that all runs of tables 1 to 4 take.
+
+    Args:
+        seconds: of an iteration of a batch of 128, by method.
+    """
+    total = 0.0
+    for settings in report.ARMS.values():
+        classes = 100 if settings.dataset == "cifar100" else 10
+        images = settings.per_class * classes - (settings.per_class - settings.scarce if settings.scarce else 0)
+        total += seconds[settings.method] * images / settings.batch_size * settings.epochs * l2t_tables.REPEATS
+    return total / 3600
+
+
+def _scores(runs: Sequence[Mapping], arm: str, metric: str) -> list[float]:
+    there = {run["arm"] for run in runs}
+    return list(tables.metric_by_seed(runs, arm, metric).values()) if arm in there else []
