@@ -1,15 +1,11 @@
 """ResNet32 has the report's parameters and features, and pads like the network its weights were trained in."""
 
-import re
 
 import keras
 import numpy as np
 import pytest
 
-from tlkeras.data import fingerprint
-from tlkeras.models import weights
-from tlkeras.models.resnet32 import FEATURES, load_official, resnet32
-from tlkeras.models.weights import WeightFileError
+from tlkeras.models.resnet32 import FEATURES, resnet32
 
 
 @pytest.fixture(scope="module")
@@ -63,27 +59,3 @@ def test_raw_images_or_preprocessed_ones():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         resnet32(**arguments)
-
-
-def test_the_official_weights_are_those_on_record(tmp_path):
-    model = resnet32(10)
-    with pytest.raises(
-        WeightFileError, match=r"Expected the tensors of https://.*\.pth\.tar as an \.npz\. Received: no "
-    ):
-        load_official(model, tmp_path / "missing.npz")
-    np.savez(tmp_path / "other.npz", **{"src/fc/bias": np.zeros(200, np.float32)})
-    with pytest.raises(WeightFileError, match=r"of fingerprint cbf46ec38473f680\. Received: [0-9a-f]{16} in "):
-        load_official(model, tmp_path / "other.npz")
-
-
-def test_official_names_become_ours_and_a_head_of_other_classes_stays_new(monkeypatch, tmp_path):
-    donor, fresh = resnet32(), resnet32(10)
-    names = weights.tensor_names(donor)
-    values = {name: np.asarray(v) + np.float32(0.5) for name, v in names.items()}
-    official = {re.sub(r"^(s\db\d)_", r"\1/", name): value for name, value in values.items()}
-    np.savez(tmp_path / "made.npz", **{f"src/{name}": value for name, value in official.items()})
-    print_ = fingerprint(*(values[name] for name in sorted(values)))
-    monkeypatch.setattr("tlkeras.models.resnet32.OFFICIAL_FINGERPRINT", print_)
-    assert load_official(fresh, tmp_path / "made.npz").new_layers == ("fc",)
-    np.testing.assert_array_equal(fresh.get_layer("s3b5_conv2").kernel, values["s3b5_conv2/kernel"])
-    assert load_official(donor, tmp_path / "made.npz").new_layers == ()

@@ -49,6 +49,15 @@ def test_views_and_plain_values(tmp_path, layout):
 
 
 @layouts
+def test_tensors_inside_of_dicts_are_named_by_their_way(tmp_path, layout):
+    inner = OrderedDict(weight=torch_writer.Tensor("0", ARRAYS["features.0.bias"]))
+    state = {"epoch": 104, "outer": torch_writer.Tensor("1", ARRAYS["batches"]), "w": inner, "more": [1, ("x",)]}
+    path = torch_writer.write(tmp_path / "made.pth.tar", state, layout)
+    assert list(torch_files.read(path)) == ["outer", "w.weight"]
+    np.testing.assert_array_equal(torch_files.read(path, "w.")["w.weight"], ARRAYS["features.0.bias"])
+
+
+@layouts
 def test_code_is_refused(tmp_path, layout):
     state = OrderedDict(harmful=print)
     with pytest.raises(WeightFileError, match=r"Expected plain values and tensors. Received: .*print"):

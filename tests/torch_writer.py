@@ -58,8 +58,9 @@ def pretend_torch(monkeypatch):
 
 
 def write(path: Path, state: dict, layout: str) -> Path:
-    """Write a state dict of tensors and other values; `layout` is "archive" or "sequence"."""
-    storages = [value.storage for value in state.values() if isinstance(value, Tensor)]
+    """Write a state dict of tensors, dicts of tensors and other values; `layout` is "archive" or "sequence"."""
+    inner = [value for part in state.values() if isinstance(part, dict) for value in part.values()]
+    storages = [value.storage for value in (*state.values(), *inner) if isinstance(value, Tensor)]
     if layout == "archive":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(f"{path.stem}/data.pkl", _pickled(state))

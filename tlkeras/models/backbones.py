@@ -13,7 +13,7 @@ import numpy as np
 
 from tlkeras.data import DamagedFileError, cache, home, packages, sources
 from tlkeras.data.availability import offline
-from tlkeras.models import torchvision, weights
+from tlkeras.models import jang2019, torchvision, weights
 
 
 class WeightsUnavailableError(RuntimeError):
@@ -147,6 +147,22 @@ RECORDS: Mapping[str, BackboneRecord] = {
         ),
         read=read_legacy_h5,
         digest=file_md5,
+    ),
+    "resnet32": BackboneRecord(
+        file="resnet32_tinyimagenet_official.npz",
+        checksum="5a7955d135eea5c7c47e5917b2e1b46ad8fd94bef3e3275a33f590b98a0d1822",
+        parameters=479_272,
+        licence="MIT",
+        preprocessing="torch",
+        read=jang2019.read,
+        made_from=(
+            sources.downloads(
+                f"official: {jang2019.URL}",
+                (sources.Remote(jang2019.URL, jang2019.SHA256),),
+                lambda folder: jang2019.from_checkpoint(folder / "model_best.pth.tar"),
+            ),
+        ),
+        digest=tensors_sha256,
     ),
 }
 

@@ -6,7 +6,7 @@ Both layouts of `torch.save` are read, the zip archive of 2020 and the sequence 
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -35,7 +35,9 @@ class Tensor(NamedTuple):
 
 
 def read(path: Path, prefix: str = "") -> dict[str, np.ndarray]:
-    """Read the tensors of a state dict whose names start with `prefix`; the bytes of the others are skipped.
+    """Read the tensors whose names start with `prefix`; the bytes of the others are skipped.
+
+    A tensor inside of nested dicts or lists is named by its way there, such as `state_dict.conv1.weight`.
 
     Raises:
         WeightFileError: the file is truncated, no checkpoint, or holds anything else than tensors and plain values.
@@ -95,8 +97,16 @@ def _read_sequence(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
     return _arrays(tensors, contents.__getitem__)
 
 
-def _wanted(state: dict[str, Any], prefix: str) -> dict[str, Tensor]:
-    return {name: value for name, value in state.items() if isinstance(value, Tensor) and name.startswith(prefix)}
+def _wanted(state: Any, prefix: str) -> dict[str, Tensor]:
+    return {name: value for name, value in _tensors(state) if name.startswith(prefix)}
+
+
+def _tensors(value: Any, *way: object) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):  # before tuples, of which it is one
+        yield ".".join(map(str, way)), value
+    elif isinstance(value, dict | list | tuple):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tensors(inner, *way, key)
 
 
 def _arrays(tensors: dict[str, Tensor], content: Callable[[str], bytes]) -> dict[str, np.ndarray]:

@@ -65,11 +65,15 @@ def scarce_class(seed: int, classes: int) -> int:
 @functools.cache
 def pretrained() -> dict:
     """Return which source weights there are: Jang et al.'s, else those of this project, else random ones, named so."""
-    from tlkeras.models import weights
-    from tlkeras.models.resnet32 import OFFICIAL, OFFICIAL_FINGERPRINT, SHIPPED, resnet32
+    from tlkeras.models import backbones, weights
+    from tlkeras.models.resnet32 import SHIPPED, resnet32
 
-    if (data.home() / "weights" / OFFICIAL).exists():
-        return {"name": "official", "fingerprint": OFFICIAL_FINGERPRINT, "stand_in": False}
+    try:
+        backbones.fetch("resnet32")
+        record = backbones.RECORDS["resnet32"]
+        return {"name": "official", "fingerprint": record.checksum[:16], "stand_in": False}
+    except backbones.WeightsUnavailableError:
+        pass
     try:
         resnet32(weights=SHIPPED)
         return {"name": SHIPPED, "fingerprint": weights.record(f"resnet32_{SHIPPED}")["sha256"][:16], "stand_in": False}
