@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import images, randomised, tiny
 from keras import layers
 
+from tlkeras.models import squeezenet
 from tlkeras.transfer import FeatureCache, features, freeze
 from tlkeras.transfer.features import split
 
@@ -228,3 +230,13 @@ def test_features_larger_than_the_cache_are_still_computed(base, eager):
 
 def test_the_process_shares_one_cache():
     assert isinstance(features.SHARED, FeatureCache)
+
+
+@pytest.mark.parametrize("count", [1, 5, 8])
+def test_parts_of_a_batch_that_run_side_by_side_give_what_the_whole_gives(monkeypatch, count):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "3")
+    model = squeezenet(4, weights=None, fires=((2, 3),) * 8, resolution=40)
+    batch = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+    found = features.compiled_forward(model)(tf.constant(batch))
+    np.testing.assert_allclose(found, model(batch), rtol=1e-5, atol=1e-6)

@@ -25,3 +25,13 @@ def quiet_start(threads_per_operation: int | None = None) -> None:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+
+
+def idle_cores() -> int:
+    """Return how many operations can run side by side while each has one thread; 1 where an operation takes them all.
+
+    Read from TF_NUM_INTRAOP_THREADS, which `quiet_start` sets, and TF_NUM_INTEROP_THREADS.
+    """
+    if os.environ.get("TF_NUM_INTRAOP_THREADS") != "1":
+        return 1
+    return int(os.environ.get("TF_NUM_INTEROP_THREADS") or 0) or os.cpu_count() or 1

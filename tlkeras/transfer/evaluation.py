@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.transfer.features import inference_batch
+from tlkeras.transfer.features import inference_batch, side_by_side
 from tlkeras.transfer.freezing import has_logits
 from tlkeras.transfer.inputs import check_pair
 
@@ -30,11 +30,11 @@ class Evaluator:
 
     def __init__(self, model: keras.Model, most: int = 1000) -> None:
         from_logits = has_logits(model)
-        self.batch_size = inference_batch(model, most)
+        self.batch_size, forward = inference_batch(model, most), side_by_side(model)
 
         @tf.function(reduce_retracing=True)
         def sums(inputs, labels):
-            outputs = tf.cast(model(inputs, training=False), tf.float32)
+            outputs = tf.cast(forward(inputs), tf.float32)
             losses = keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=from_logits)
             hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), labels)
             probabilities = tf.nn.softmax(outputs) if from_logits else outputs
