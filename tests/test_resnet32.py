@@ -1,6 +1,5 @@
 """ResNet32 has the report's parameters and features, and pads like the network its weights were trained in."""
 
-
 import keras
 import numpy as np
 import pytest
