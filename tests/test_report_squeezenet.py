@@ -59,7 +59,7 @@ def test_each_of_the_further_arms_changes_one_thing():
     for arm in ("head", "fire8_up", "all"):
         assert changes(f"{arm}_caffe_1e-3", arm) == {"preprocessing"}
     for arm in ("fire8_up", "all"):
-        assert changes(f"{arm}_caffe_1e-4", f"{arm}_caffe_1e-3") == {"learning_rate"}
+        assert changes(f"{arm}_caffe_3e-4", f"{arm}_caffe_1e-3") == {"learning_rate"}
 
 
 def test_the_improved_heads_train_no_more_parameters_than_the_reports():

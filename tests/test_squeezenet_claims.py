@@ -47,11 +47,19 @@ def test_costs_grow_with_what_is_trained_and_with_the_epochs_that_were():
     whole = run("all", 0, 0.7, phases=["main"] * 4, cached={"main": False}, **small)
     assert claims.flops(head) < claims.flops(again) < 1.1 * claims.flops(head)
     assert claims.flops(whole) > 10 * claims.flops(head)
-    two = run("all_64", 0, 0.8, phases=["head", "main"], cached={"head": True, "main": False}, **small)
-    one = run("all_64", 0, 0.8, phases=["main"], cached={"main": False}, **small)
+    two = run("all_96", 0, 0.8, phases=["head", "main"], cached={"head": True, "main": False}, **small)
+    one = run("all_96", 0, 0.8, phases=["main"], cached={"main": False}, **small)
     assert claims.flops(two) > claims.flops(one)
-    rows = claims.costs([head, again, whole], ["head", "all", "all_64"])
+    rows = claims.costs([head, again, whole], ["head", "all", "all_96"])
     assert [(row["arm"], row["trained"], row["n"], row["seconds"]) for row in rows] == [
         ("head", 5_130, 2, 3.0),
         ("all", 727_626, 1, 3.0),
     ]
+
+
+def test_the_first_run_pays_for_features_that_are_cached_and_the_fastest_stands_for_the_others():
+    runs = [run(arm, seed, 0.5, cached={"main": arm == "head"}) for arm in ("head", "all") for seed in (0, 1)]
+    for each, seconds in zip(runs, (90.0, 10.0, 90.0, 70.0), strict=True):
+        each["details"]["seconds"] = {"main": seconds}
+    rows = claims.costs(runs[::-1], ["head", "all"])
+    assert [(row["arm"], row["seconds"]) for row in rows] == [("head", 90.0), ("all", 70.0)]

@@ -8,7 +8,7 @@ import sys
 from tlkeras import startup
 from tlkeras.experiments import tables
 
-REPORTS = ("tominet", "squeezenet")
+REPORTS = ("tominet", "squeezenet", "strategies")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -52,7 +52,7 @@ FAITHFUL = {
     "all": Settings("all", 12),
 }
 CAFFE = {arm: dataclasses.replace(settings, preprocessing="caffe") for arm, settings in FAITHFUL.items()}
-RATES = {"1e-2": 1e-2, "3e-3": 3e-3, "1e-3": 1e-3, "3e-4": 3e-4, "1e-4": 1e-4}
+RATES = {"1e-2": 1e-2, "3e-3": 3e-3, "1e-3": 1e-3, "3e-4": 3e-4}
 ONE_CHANGE = {
     **{f"{arm}_no_dropout": dataclasses.replace(settings, dropout=0.0) for arm, settings in FAITHFUL.items()},
     "all_3_epochs": dataclasses.replace(FAITHFUL["all"], epochs=3),
@@ -76,7 +76,7 @@ WHOLE = Settings(
 )  # fmt: skip
 IMPROVED = {
     **{f"head_{side}": dataclasses.replace(LINEAR, resolution=side) for side in (96, 160, 224)},
-    **{f"all_{side}": dataclasses.replace(WHOLE, resolution=side) for side in (32, 64, 96, 128)},
+    **{f"all_{side}": dataclasses.replace(WHOLE, resolution=side) for side in (32, 96, 128)},
 }
 ARMS: dict[str, Settings] = {**FAITHFUL, **ONE_CHANGE, **IMPROVED}
 
