@@ -20,7 +20,7 @@ from tlkeras.benchmarks.squeezenet_step import SIDES, THREADS
 from tlkeras.models import squeezenet, weights
 
 COUNT, EPOCHS, SIDE = 8_000, 5, 96
-ROUNDS = 3
+ROUNDS = 5
 
 
 def rows() -> list[dict]:

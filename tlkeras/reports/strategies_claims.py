@@ -68,7 +68,7 @@ def strategy_rows(runs: Sequence[Mapping]) -> list[dict]:
     """Return the mean accuracy of every strategy, target and size, with its interval.
 
     Returns:
-        Rows with quadrant, target, size, strategy, advised (bool), mean, ci_low, ci_high, n, seconds, collapsed.
+        Rows with quadrant, target, size, strategy, advised (bool), mean, ci_low, ci_high, n, seconds (median), collapsed.
     """
     rows = []
     for advised, others, advice, dataset, size in _complete(runs):
@@ -78,7 +78,7 @@ def strategy_rows(runs: Sequence[Mapping]) -> list[dict]:
                 "quadrant": advice.quadrant, "target": dataset, "size": size,
                 "strategy": arm.removeprefix(f"{dataset}_{size}_"), "advised": arm == advised,
                 **_summary(tables.metric_by_seed(runs, arm, ACCURACY).values()),
-                "seconds": float(np.mean([sum(run["details"]["seconds"].values()) for run in own])),
+                "seconds": float(np.median([sum(run["details"]["seconds"].values()) for run in own])),
                 "collapsed": f"{sum(run['metrics']['collapsed'] for run in own):.0f} of {len(own)}",
             })  # fmt: skip
     return rows
