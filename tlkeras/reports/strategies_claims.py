@@ -68,7 +68,8 @@ def strategy_rows(runs: Sequence[Mapping]) -> list[dict]:
     """Return the mean accuracy of every strategy, target and size, with its interval.
 
     Returns:
-        Rows with quadrant, target, size, strategy, advised (bool), mean, ci_low, ci_high, n, seconds (median), collapsed.
+        Rows with quadrant, target, size, strategy, advised (bool), mean, ci_low, ci_high, n, seconds (median), and
+        collapsed.
     """
     rows = []
     for advised, others, advice, dataset, size in _complete(runs):
