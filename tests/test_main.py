@@ -119,7 +119,8 @@ def test_table_shows_the_report_even_without_runs(capsys):
     assert [line.split() for line in every if line.startswith("tominet")] == [
         line.split() for line in out.splitlines()[2:]
     ]
-    assert {line.split()[0] for line in every[2:]} == set(command_line.REPORTS)
+    with_numbers = {report.NAME for report in command_line._reports("all") if report.REFERENCE}  # the slides have none
+    assert {line.split()[0] for line in every[2:]} == with_numbers >= {"tominet", "squeezenet"}
 
 
 def test_table_keeps_profiles_apart(calls, capsys):
