@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tlkeras.l2t import winograd
 from tlkeras.models import batch_normalization
 
 
@@ -24,15 +25,19 @@ class _Normalization(_Substitute):
 
 
 class _Convolution(_Substitute):
-    """A convolution whose bias is added by a plain addition.
+    """A convolution in fewer multiplications where its maps are small, its bias added by a plain addition.
 
     oneDNN's rewriting merges the derivative of `tf.nn.bias_add`, which Keras adds with, into a derivative of the
     convolution for the kernel. With second derivatives it takes the wrong one: "nodes in a cycle" (TensorFlow 2.21).
     """
 
     def call(self, inputs):
-        outputs = self.layer.convolution_op(inputs, self.layer.kernel)
-        outputs = tf.add(outputs, tf.cast(self.layer.bias, outputs.dtype))
+        if winograd.suits(self.layer, inputs.shape):
+            outputs = winograd.convolve(inputs, tf.cast(self.layer.kernel, inputs.dtype))
+        else:
+            outputs = self.layer.convolution_op(inputs, self.layer.kernel)
+        if self.layer.use_bias:
+            outputs = tf.add(outputs, tf.cast(self.layer.bias, outputs.dtype))
         return self.layer.activation(outputs) if self.layer.activation else outputs
 
 
@@ -41,6 +46,6 @@ def substitute(layer: keras.Layer) -> keras.Layer:
     foreign = not isinstance(layer, batch_normalization.BatchNormalization)
     if isinstance(layer, keras.layers.BatchNormalization) and foreign:
         return _Normalization(layer)
-    if type(layer) is keras.layers.Conv2D and layer.use_bias and layer.data_format == "channels_last":
+    if type(layer) is keras.layers.Conv2D and layer.data_format == "channels_last":
         return _Convolution(layer)
     return layer

@@ -79,15 +79,23 @@ class FeatureCache:
         self._max_bytes = max_bytes
         self.hits = self.misses = 0
 
-    def features(self, base: keras.Model, images: np.ndarray) -> np.ndarray:
-        """Return `base(images)` in inference mode, float, `(n, ...)`; computed once for the same base and images."""
+    def features(
+        self, base: keras.Model, images: np.ndarray, forward: Callable[[tf.Tensor], tf.Tensor] | None = None
+    ) -> np.ndarray:
+        """Return `base(images)` in inference mode, float, `(n, ...)`; computed once for the same base and images.
+
+        Args:
+            base: what computes the features.
+            images: `(n, ...)`, as `base` takes them.
+            forward: `compiled_forward(base)`, so that several calls trace it once; made where it is not given.
+        """
         key = self._key(base, images)
         if key in self._arrays:
             self.hits += 1
             self._arrays.move_to_end(key)
             return self._arrays[key]
         self.misses += 1
-        features = _forward(base, images)
+        features = _in_batches(forward or compiled_forward(base), images, inference_batch(base))
         while self._arrays and features.nbytes + sum(a.nbytes for a in self._arrays.values()) > self._max_bytes:
             self._arrays.popitem(last=False)
         self._arrays[key] = features
@@ -134,9 +142,10 @@ def side_by_side(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     return forward
 
 
-def _forward(base: keras.Model, images: np.ndarray) -> np.ndarray:
-    run, size = compiled_forward(base), inference_batch(base)
-    return np.concatenate([run(images[i : i + size]).numpy() for i in range(0, len(images), size)])
+def _in_batches(forward: Callable[[tf.Tensor], tf.Tensor], images: np.ndarray, size: int) -> np.ndarray:
+    any_number = forward.get_concrete_function(tf.TensorSpec((None, *images.shape[1:]), images.dtype))
+    batches = [tf.constant(images[i : i + size]) for i in range(0, len(images), size)]
+    return np.concatenate([any_number(batch).numpy() for batch in batches])
 
 
 SHARED = FeatureCache()  # one per process: the draws of a study share the validation set and the frozen base

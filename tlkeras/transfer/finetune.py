@@ -189,7 +189,8 @@ def _cached(
     if parts is None:
         return model, train, validation
     base, head = parts
-    pairs = [pair and (cache.features(base, pair[0]), pair[1]) for pair in (train, validation)]
+    forward = features.compiled_forward(base)
+    pairs = [pair and (cache.features(base, pair[0], forward), pair[1]) for pair in (train, validation)]
     return head, *pairs
 
 
