@@ -207,4 +207,4 @@ def test_any_two_functional_models_with_nested_and_foreign_parts_work():
         history = learner.fit(*images(), **SMALL)
     assert np.isfinite(history["after"]).all()
     moved = [not np.array_equal(a, b) for a, b in zip(before, target.get_weights(), strict=True)]
-    assert all(moved)
+    assert moved.count(False) == 1 and not moved[1]  # the bias that batch normalisation takes away at once

@@ -1,5 +1,6 @@
 """A Keras model as a pure function of its weights, differentiable twice."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import keras
@@ -22,7 +23,7 @@ class Network:
 
     def __init__(self, model: keras.Model, features: Sequence[str]) -> None:
         made: dict[str, keras.KerasTensor] = {}
-        twice = differentiable_twice(model, made)
+        twice = differentiable_twice(model, made, features)
         self._extractor = keras.Model(twice.input, [*(made[name] for name in features), twice.output])
         self.input_shape = tuple(twice.input_shape)
         self.trainable = list(self._extractor.trainable_variables)
@@ -35,20 +36,38 @@ class Network:
         return features, output, state
 
 
-def differentiable_twice(model: keras.Model, made: dict[str, keras.KerasTensor]) -> keras.Model:
+def differentiable_twice(
+    model: keras.Model, made: dict[str, keras.KerasTensor], features: Sequence[str] = ()
+) -> keras.Model:
     """Return a model on the same variables, of layers that can be differentiated twice.
 
     Args:
         model: flat functional model.
         made: is filled with the output of each layer in the new model.
+        features: layers whose outputs are used beside the model's.
     """
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    centred = _centred(model) - set(features)
 
     def call(layer: keras.Layer, *arguments, **options) -> keras.KerasTensor:
         nested = isinstance(layer, keras.Model)
-        twice = differentiable_twice(layer, {}) if nested else substitute(layer)
+        twice = differentiable_twice(layer, {}) if nested else substitute(layer, layer.name in centred)
         made[layer.name] = twice(*arguments, **options)
         return made[layer.name]
 
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+
+
+def _centred(model: keras.Model) -> set[str]:
+    """Return the layers whose outputs nothing sees but batch normalisation, which takes their mean away."""
+    seen_by = defaultdict(list)
+    for node in [node for nodes in model._nodes_by_depth.values() for node in nodes]:
+        for parent in node.parent_nodes:
+            seen_by[parent.operation.name].append(node.operation)
+    last = {output._keras_history.operation.name for output in model.outputs}
+    return {name for name, users in seen_by.items() if name not in last and all(map(_centres, users))}
+
+
+def _centres(operation: keras.Operation) -> bool:
+    return isinstance(operation, keras.layers.BatchNormalization) and operation.trainable

@@ -110,6 +110,6 @@ def _back(parts: Parts, steps: list[_Step], final_gradients: Tensors, weighting:
         if number:
             decay, momentum = parts.settings.weight_decay, parts.settings.momentum
             curvature = found[: len(sources)]
-            to_weights = [a + decay * u + h for a, u, h in zip(to_weights, through, curvature, strict=True)]
+            to_weights = [tf.add_n([a, decay * u, h]) for a, u, h in zip(to_weights, through, curvature, strict=True)]
             to_velocities = [momentum * u for u in through]
     return to_weighting

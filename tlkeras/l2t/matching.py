@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tlkeras.l2t import derivatives
 from tlkeras.l2t import pairs as pairing
 from tlkeras.l2t.functional import Tensors
 
@@ -78,11 +79,12 @@ class Matching:
     def _group_errors(self, group: pairing.Group, x: tf.Tensor, branches: Tensors, goal: tf.Tensor) -> tf.Tensor:
         kernel = tf.concat([branches[2 * k] for k in group.pairs], axis=1)
         bias = tf.concat([branches[2 * k + 1] for k in group.pairs], axis=0)
-        rest = goal - (tf.tensordot(x, kernel, 1) + bias)
-        squares = tf.square(tf.reshape(rest, (-1, group.height * group.width, kernel.shape[1])))
+        places, channels = group.height * group.width, kernel.shape[1]
+        outputs = tf.reshape(x, (-1, x.shape[-1])) @ kernel + bias
+        rest = tf.reshape(outputs - tf.reshape(goal, (-1, channels)), (-1, places, channels))
         if not self.by_region:
-            return tf.reduce_mean(squares, axis=1, keepdims=True)
-        return tf.matmul(tf.constant(region_weights(group.height, group.width), x.dtype), squares)
+            return derivatives.mean_square(rest)
+        return tf.matmul(tf.constant(region_weights(group.height, group.width), x.dtype), tf.square(rest))
 
     def split(self, grouped: Tensors) -> Tensors:
         """Cut what the groups hold side by side on the last axis into pairs, in the order of the pairs."""

@@ -15,7 +15,9 @@ def sgd(
     velocity = momentum * velocity + gradient + decay * weight; weight -= rate * velocity. The rate is not part of the
     velocity, so a change of it acts at once, on what was gathered before, too.
     """
-    velocities = [momentum * v + (g + decay * w) for w, v, g in zip(weights, velocities, gradients, strict=True)]
+    velocities = [
+        tf.add_n([momentum * v, g, decay * w]) for w, v, g in zip(weights, velocities, gradients, strict=True)
+    ]
     return [w - rate * v for w, v in zip(weights, velocities, strict=True)], velocities
 
 

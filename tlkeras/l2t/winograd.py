@@ -1,36 +1,52 @@
 """3x3 convolutions of small maps as matrix products with fewer multiplications: exact, but for rounding.
 
-A tile of m x m outputs needs (m + 2) x (m + 2) products for each pair of channels, in place of 9 m^2: a quarter with
-m = 4. The transforms around them are linear in the images and in the kernel. For a small map each is a product with
-one constant matrix, which holds the padding and the tiles too, so all derivatives, of any order, are such products.
+Four outputs of a row need six products for each pair of channels, in place of twelve; a row of two pixels needs three,
+in place of four. In two dimensions the numbers are squared. The transforms around the products are linear in the images
+and in the kernel, and here they are products with small constant matrices, which hold the padding and the tiles. So
+all derivatives, of any order, are matrix products too.
 
 Reference: Lavin and Gray 2016, "Fast algorithms for convolutional neural networks", arXiv:1509.09308.
 """
 
 import functools
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-LARGEST = 8  # pixels of a side: above, the constant matrices cost more than the products they save
+LARGEST = 16  # pixels of a side: above, the transforms cost more than the products they save
+AT_ONCE = 8  # pixels of a side: above, one axis is transformed after the other
 FEWEST = 32  # channels, in and out: below, the transforms do
 
-# Of inputs, kernels and outputs along one axis, by m. Section 4.1, equation 7 and section 4.3, F(4x4, 3x3).
-_TRANSFORMS = {
-    2: (
-        [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
-        [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
-        [[1, 1, 1, 0], [0, 1, -1, -1]],
-    ),
-    4: (
-        [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
-         [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]],
-        [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
-         [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]],
-        [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
-    ),
-}  # fmt: skip
+
+class _Axis(NamedTuple):
+    """How the places of a tile, where the products are, follow from an axis of the map and of the kernel."""
+
+    images: np.ndarray  # (places, tiles, pixels)
+    kernel: np.ndarray  # (places, 3)
+    outputs: np.ndarray  # (pixels of a tile, places)
+
+
+# Four outputs of six inputs: section 4.3, F(4x4, 3x3).
+_FOUR = _Axis(
+    np.array([
+        [4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1],
+    ], float)[:, None],
+    np.array([
+        [1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1],
+    ]),
+    np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], float),
+)  # fmt: skip
+# Two pixels x, y between zeros, kernel a, b, c: (b x + c y, a x + b y) by b (x + y), (c - b) y and (a - b) x.
+_PAIR = _Axis(
+    np.array([[1, 1], [0, 1], [1, 0]], float)[:, None],
+    np.array([[0, 1, 0], [0, -1, 1], [1, -1, 0]], float),
+    np.array([[1, 1, 0], [1, 0, 1]], float),
+)
+_SINGLE = _Axis(np.ones((1, 1, 1)), np.array([[0.0, 1, 0]]), np.ones((1, 1)))
 
 
 def suits(layer: keras.layers.Conv2D, shape: tuple[int | None, ...]) -> bool:
@@ -50,40 +66,42 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """
     height, width, channels = images.shape[1:]
     filters = kernel.shape[-1]
-    of_images, of_kernel, of_outputs = (tf.constant(matrix, images.dtype) for matrix in _matrices(height, width))
-    places = of_kernel.shape[0]
-    pixels_first = tf.transpose(images, (1, 2, 0, 3))
-    tiles = of_images @ tf.reshape(pixels_first, (height * width, -1))
-    tiles = tf.reshape(tiles, (places, -1, channels))
-    factors = tf.reshape(of_kernel @ tf.reshape(kernel, (9, -1)), (places, channels, filters))
-    products = tf.reshape(tf.matmul(tiles, factors), (of_images.shape[0], -1))
-    outputs = tf.reshape(of_outputs @ products, (height, width, -1, filters))
-    return tf.transpose(outputs, (2, 0, 1, 3))
+    down, across = _along_axis(height), _along_axis(width)
+    places = len(down.kernel) * len(across.kernel)
+    grid = down.images.shape[1], across.images.shape[1]
+    tiles = _tiles(down.images, across.images, tf.transpose(images, (1, 2, 0, 3)))
+    factors = tf.reshape(_applied(np.kron(down.kernel, across.kernel), kernel), (places, channels, filters))
+    products = tf.matmul(tf.reshape(tiles, (places, -1, channels)), factors)
+    inside = len(down.outputs), len(across.outputs)
+    outputs = tf.reshape(_applied(np.kron(down.outputs, across.outputs), products), (*inside, *grid, -1, filters))
+    whole = [pixels * count for pixels, count in zip(inside, grid, strict=True)]
+    outputs = tf.reshape(tf.transpose(outputs, (4, 2, 0, 3, 1, 5)), (-1, *whole, filters))
+    return outputs if whole == [height, width] else outputs[:, :height, :width]
+
+
+def _applied(matrix: np.ndarray, x: tf.Tensor) -> tf.Tensor:
+    """Multiply the first axes of x, together as long as the matrix is wide, by the matrix; the result has two axes."""
+    return tf.constant(matrix, x.dtype) @ tf.reshape(x, (matrix.shape[1], -1))
+
+
+def _tiles(down: np.ndarray, across: np.ndarray, x: tf.Tensor) -> tf.Tensor:
+    """Transform maps `(height, width, batch, channels)`; the first axes are the places, down and across, then tiles."""
+    (a, i, height), (b, j, width) = down.shape, across.shape
+    if max(height, width) <= AT_ONCE:
+        return _applied(np.einsum("aih,bjw->abijhw", down, across).reshape(-1, height * width), x)
+    rows = tf.reshape(_applied(down.reshape(-1, height), x), (a * i, width, -1))
+    both = tf.matmul(tf.constant(across.reshape(1, -1, width), x.dtype), rows)
+    return tf.transpose(tf.reshape(both, (a, i, b, j, -1)), (0, 2, 1, 3, 4))
 
 
 @functools.cache
-def _matrices(height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the constant matrices of images, kernel and outputs, for both axes at once."""
-    size = 2 if max(height, width) <= 2 else 4
-    rows, columns = _along_axis(height, size), _along_axis(width, size)
-    kernel = np.array(_TRANSFORMS[size][1])
-    places = (size + 2) ** 2
-    of_images = np.einsum("aih,bjw->abijhw", rows[0], columns[0]).reshape(-1, height * width)
-    of_kernel = np.einsum("ai,bj->abij", kernel, kernel).reshape(places, 9)
-    of_outputs = np.einsum("hai,wbj->hwabij", rows[1], columns[1]).reshape(height * width, -1)
-    return of_images, of_kernel, of_outputs
-
-
-def _along_axis(length: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the transforms `(place, tile, input)` and `(output, place, tile)` of an axis padded by zeros."""
-    of_input, _, of_output = (np.array(matrix) for matrix in _TRANSFORMS[size])
-    tiles = -(-length // size)
-    inputs, outputs = np.zeros((size + 2, tiles, length)), np.zeros((length, size + 2, tiles))
-    for tile in range(tiles):
-        for place in range(size + 2):
-            pixel = tile * size + place - 1
-            if 0 <= pixel < length:
-                inputs[:, tile, pixel] = of_input[:, place]
-        for place in range(min(size, length - tile * size)):
-            outputs[tile * size + place, :, tile] = of_output[place]
-    return inputs, outputs
+def _along_axis(length: int) -> _Axis:
+    """Return the transforms of an axis between zeros."""
+    if length <= 2:
+        return (_SINGLE, _PAIR)[length - 1]
+    window, size = _FOUR.images[:, 0], len(_FOUR.outputs)
+    starts = range(-1, length - 1, size)  # a window begins one pixel before its outputs
+    images = np.zeros((len(window), len(starts), length + size + 2))
+    for tile, start in enumerate(starts):
+        images[:, tile, start + 1 : start + 1 + size + 2] = window
+    return _FOUR._replace(images=images[:, :, 1 : length + 1])

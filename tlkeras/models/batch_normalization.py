@@ -146,7 +146,8 @@ def _second_derivative(
 ) -> tuple[tf.Tensor, ...]:
     """Return what `cotangents` of the first derivative's three results are worth for x, gamma and upstream.
 
-    With S = sum(c * gamma * inverse * P(g)) = gamma * inverse * count * q, and d(normal) = inverse * P(dx).
+    With S = sum(c * gamma * inverse * P(g)) = gamma * inverse * count * q, and d(normal) = inverse * P(dx). What is
+    worth for x is a sum of x, upstream and P(c), each times a number a channel: few passes over memory.
     """
     c, c_gamma, c_beta = cotangents
     axes = list(range(x.shape.rank - 1))
@@ -154,12 +155,13 @@ def _second_derivative(
     mean_along, mean_total = results[1] / batch.count, results[2] / batch.count
     q = tf.reduce_sum(c * upstream, axes) / batch.count
     q -= c_total / batch.count * mean_total + c_along / batch.count * mean_along
-    normal = (x - batch.mean) * batch.inverse
-    to_upstream = pulled + normal * c_gamma + c_beta
+    of_normal = batch.inverse * c_gamma
+    to_upstream = tf.add_n([pulled, x * of_normal + (c_beta - batch.mean * of_normal)])
     to_gamma = batch.inverse * batch.count * q
-    to_x = normal * (-gamma * batch.inverse**2 * q - c_gamma * batch.inverse * mean_along)
-    to_x -= pulled * (batch.inverse * mean_along) + results[0] * (batch.inverse * c_along / batch.count)
-    to_x += (upstream - mean_total) * (c_gamma * batch.inverse)
+    of_upstream = c_gamma * batch.inverse - gamma * batch.inverse**2 * c_along / batch.count
+    of_x = -batch.inverse * (gamma * batch.inverse**2 * q + of_upstream * mean_along)
+    constant = -batch.mean * of_x - mean_total * of_upstream
+    to_x = tf.add_n([x * of_x + constant, upstream * of_upstream, pulled * (-batch.inverse * mean_along)])
     return to_x, to_gamma, to_upstream
 
 

@@ -82,12 +82,10 @@ ONE_CHANGE = {
 }
 FIXED = Settings(train="head", views=10, mirrored=False, keep="last", epochs=5, drop_every=2)
 PROBE = dataclasses.replace(FIXED, probe=True)
-GENTLE = dataclasses.replace(FIXED, train=LAST, views=2, learning_rate=1e-5, batch_size=16)
 IMPROVED = {
     **{f"{name}_views": dataclasses.replace(FIXED, network=name) for name in NETWORKS},
     **{f"{name}_probe": dataclasses.replace(PROBE, network=name) for name in NETWORKS},
     **{f"{name}_probe_10": dataclasses.replace(PROBE, network=name, judged=10) for name in (*NETWORKS, "both")},
-    **{f"{name}_last_1e-5": dataclasses.replace(GENTLE, network=name) for name in NETWORKS},
 }
 ARMS: dict[str, Settings] = {**FAITHFUL, **SHORT, **ONE_CHANGE, **IMPROVED}
 
