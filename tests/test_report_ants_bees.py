@@ -9,6 +9,7 @@ import pytest
 from tlkeras.models import alexnet, vgg16
 from tlkeras.reports import ants_bees as report
 from tlkeras.reports import ants_bees_data as photographs
+from tlkeras.reports import ants_bees_probe
 from tlkeras.transfer import freezing
 
 TRAINED = {
@@ -117,6 +118,17 @@ def test_the_phase_is_the_reports():
     assert list(phase.multipliers.values()) == pytest.approx([0.01 ** (1 - n / 5) for n in range(6)])
     assert report.phase(report.ARMS["alexnet_frozen"], model).expect == 18_434
     assert report.phase(report.ARMS["alexnet_frozen"], model).multipliers is None
+
+
+def test_pooled_features_are_the_means_and_the_largest_values():
+    arm = report.settings("vgg16_probe_320", "smoke")
+    images, _ = photographs.validation(arm)
+    plain = dataclasses.replace(arm, probe=True)
+    ((flat,),) = ants_bees_probe.cached_features(images, plain, 1)
+    maps = flat.reshape(len(images), -1, 32)
+    (means,), (largest,) = ants_bees_probe.cached_features(images, arm, 1)
+    np.testing.assert_allclose(means, maps.mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(largest, maps.max(axis=1), rtol=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -44,9 +44,10 @@ def judge(arm: report.Settings, seed: int) -> tuple[Probe, np.ndarray, np.ndarra
 
 
 def cached_features(images: np.ndarray, arm: report.Settings, count: int) -> list[list[np.ndarray]]:
-    """Return the features of `count` views of images, one after the other: by network, then by view, `(n, features)`.
+    """Return the features of `count` views of images, one after the other: by part, then by view, `(n, features)`.
 
-    The cache is shared with the arms that train the new layer on the same views.
+    A part is a network; or, of pooled features, the mean or the largest value of each channel of a network. The cache
+    is shared with the arms that train the new layer on the same views.
     """
     found = []
     for network in report.networks(arm):
@@ -54,10 +55,20 @@ def cached_features(images: np.ndarray, arm: report.Settings, count: int) -> lis
         model = report.build(network, arm)
         freeze(model, "head")
         base, _ = features.split(model)
-        found.append(np.split(photographs.cache().features(base, images), count))
+        pooled = arm.probe == "pooled"
+        computed = photographs.cache().features(_pooled(base) if pooled else base, images)
+        parts = np.split(computed, 2 if pooled else 1, axis=1)
+        found += [np.split(part, count) for part in parts]
     return found
 
 
-def _joined(by_network: list[list[np.ndarray]]) -> list[np.ndarray]:
-    """Return each view with the features of all networks side by side, each network's scaled to length 1."""
-    return [np.concatenate([unit_rows(part) for part in parts], axis=1) for parts in zip(*by_network, strict=True)]
+def _pooled(base: keras.Model) -> keras.Model:
+    """Return a model of the mean, then the largest value, of each channel of the map that `base` makes flat."""
+    maps = base.layers[-1].input
+    both = [keras.layers.GlobalAveragePooling2D()(maps), keras.layers.GlobalMaxPooling2D()(maps)]
+    return keras.Model(base.input, keras.layers.Concatenate()(both))
+
+
+def _joined(by_part: list[list[np.ndarray]]) -> list[np.ndarray]:
+    """Return each view with all parts of its features side by side, each part scaled to length 1."""
+    return [np.concatenate([unit_rows(part) for part in parts], axis=1) for parts in zip(*by_part, strict=True)]
