@@ -73,6 +73,7 @@ def test_any_number_of_images_in_a_graph():
         ({"kernel_size": 5}, (None, 8, 8, 64)),
         ({"groups": 2}, (None, 8, 8, 64)),
         ({"filters": 8}, (None, 8, 8, 64)),
+        ({"dtype": "mixed_float16"}, (None, 8, 8, 64)),
         ({}, (None, 8, 8, 3)),
         ({}, (None, 32, 32, 64)),
         ({}, (None, None, None, 64)),

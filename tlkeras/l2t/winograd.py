@@ -50,7 +50,12 @@ _SINGLE = _Axis(np.ones((1, 1, 1)), np.array([[0.0, 1, 0]]), np.ones((1, 1)))
 
 
 def suits(layer: keras.layers.Conv2D, shape: tuple[int | None, ...]) -> bool:
-    """Whether `convolve` computes a layer for inputs of a shape, and saves time."""
+    """Whether `convolve` computes a layer for inputs of a shape, and saves time.
+
+    Not on a GPU, whose own kernels do the like, and not in half precision, which loses too much.
+    """
+    if tf.config.list_physical_devices("GPU") or layer.compute_dtype not in ("float32", "float64"):
+        return False
     plain = layer.kernel_size == (3, 3) and layer.padding == "same" and layer.groups == 1
     moves = layer.strides == (1, 1) and layer.dilation_rate == (1, 1)
     small = all(side and side <= LARGEST for side in shape[1:3])
