@@ -26,7 +26,7 @@ from tlkeras.transfer.finetune import Pair
 FROZEN = report.Settings(train="head", views=1, mirrored=False)  # what can be cached: no random crops
 MEASURED = {"alexnet": 2, "vgg16": 1}  # epochs of the peer after the first
 EPOCH = -(-(244 + 122) // 4)  # steps
-SIDE, BATCH, ROUNDS = 224, 4, 3
+SIDE, BATCH, ROUNDS = 224, 4, 5
 WIDE = {"filters": FILTERS, "blocks": BLOCKS}  # the networks, as they are
 
 
@@ -85,7 +85,7 @@ def _epochs() -> list[dict]:
         for _ in range(ROUNDS):
             for name in sides:
                 found[name].append(_measure(name, file))
-        tried = "two threads an operation"
+        tried = "one thread an operation"
         variant = EPOCH * _measure(tried, file)["step"]
     equal = f"all layers, {EPOCH} steps of {BATCH} images of {SIDE} px, float32, {THREADS} threads, Adam"
     seconds = [EPOCH * statistics.median(run["step"] for run in runs) for runs in found.values()]

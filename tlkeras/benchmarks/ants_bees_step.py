@@ -20,7 +20,7 @@ THREADS = 2
 RATE = 1e-4
 
 
-def ours(arrays: dict[str, np.ndarray], *, threads_per_operation: int = 1) -> dict:
+def ours(arrays: dict[str, np.ndarray], *, threads_per_operation: int | None = None) -> dict:
     """Measure a step as this package trains: `fit` of many steps a call, all layers trained."""
     from tlkeras import startup
 
@@ -120,7 +120,7 @@ def _torch_model(torch, arrays: dict[str, np.ndarray]):
 SIDES: dict[str, Callable[[dict[str, np.ndarray]], dict]] = {
     "ours": ours,
     "pytorch": pytorch,
-    "two threads an operation": functools.partial(ours, threads_per_operation=2),
+    "one thread an operation": functools.partial(ours, threads_per_operation=1),
     "memory": memory,
 }
 
