@@ -12,7 +12,6 @@ _PUBLIC = {  # loaded on first use, so that `python -m tlkeras table` does not w
     "finetune": "tlkeras.transfer",
     "freeze": "tlkeras.transfer",
     "recalibrate": "tlkeras.transfer",
-    "STRATEGIES": "tlkeras.transfer.strategies",
     "adapt": "tlkeras.transfer.strategies",
     "recommend": "tlkeras.transfer.quadrants",
     "two_phases": "tlkeras.transfer",
