@@ -5,9 +5,11 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from l2t_helpers import PAIRS, images, networks
 
 from tlkeras.l2t import LearningToTransfer, MissingClassesWarning, NonFiniteLossError, Settings
+from tlkeras.l2t.functional import Network
 from tlkeras.models.weights import WeightFileError, fingerprint
 from tlkeras.transfer.augment import random_flip_crop
 
@@ -208,3 +210,19 @@ def test_any_two_functional_models_with_nested_and_foreign_parts_work():
     assert np.isfinite(history["after"]).all()
     moved = [not np.array_equal(a, b) for a, b in zip(before, target.get_weights(), strict=True)]
     assert moved.count(False) == 1 and not moved[1]  # the bias that batch normalisation takes away at once
+
+
+def test_a_bias_moves_where_normalisation_takes_the_moving_statistics():
+    inputs = keras.Input((4, 4, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
+    x = keras.layers.BatchNormalization()(x, training=False)
+    target = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    network = Network(target, [])
+    with tf.GradientTape() as tape:
+        weights = [tf.identity(variable) for variable in network.trainable]
+        tape.watch(weights)
+        state = [tf.identity(variable) for variable in network.state]
+        outputs = network(weights, state, tf.ones((2, 4, 4, 3)))[1]
+        loss = tf.reduce_sum(outputs**2)
+    bias = [variable.path for variable in network.trainable].index("conv/bias")
+    assert np.abs(tape.gradient(loss, weights)[bias]).max() > 0

@@ -64,10 +64,14 @@ def _centred(model: keras.Model) -> set[str]:
     seen_by = defaultdict(list)
     for node in [node for nodes in model._nodes_by_depth.values() for node in nodes]:
         for parent in node.parent_nodes:
-            seen_by[parent.operation.name].append(node.operation)
+            seen_by[parent.operation.name].append(node)
     last = {output._keras_history.operation.name for output in model.outputs}
     return {name for name, users in seen_by.items() if name not in last and all(map(_centres, users))}
 
 
-def _centres(operation: keras.Operation) -> bool:
-    return isinstance(operation, keras.layers.BatchNormalization) and operation.trainable
+def _centres(node: object) -> bool:
+    """Whether a call is batch normalisation over the last axis, by the batch's own statistics."""
+    layer = node.operation
+    normalises = isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    by_batch = node.arguments.kwargs.get("training") is not False
+    return normalises and by_batch and layer.axis in (-1, len(node.input_tensors[0].shape) - 1)
