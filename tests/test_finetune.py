@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import TRAINABLE, images, labelled, tiny
+from helpers import TRAINABLE, labelled, tiny
 
 from tlkeras.models.weights import fingerprint
 from tlkeras.transfer import FeatureCache, Phase, finetune, two_phases
 from tlkeras.transfer.evaluation import evaluate
-from tlkeras.transfer.finetune import CURVES, training_batches
+from tlkeras.transfer.finetune import CURVES
 from tlkeras.transfer.freezing import FreezingError
 
 TRAIN, VALIDATION = labelled(20), labelled(10, seed=1)
@@ -220,30 +220,3 @@ def test_two_phases_are_those_of_the_report():
     first, second = two_phases()
     assert (first.train, first.epochs, first.learning_rate) == ("head", 35, 1e-3)
     assert (second.train, second.epochs, second.learning_rate) == ("all", 15, pytest.approx(1e-4))
-
-
-def order(batches):
-    return [int(label) for _, labels in batches for label in labels]
-
-
-def test_batches_are_shuffled_anew_each_epoch_and_alike_for_the_same_seed():
-    pairs = (images(20), np.arange(20)), (np.zeros((20, 3), np.float32), np.arange(20))
-    first, same = (training_batches(pair, 8, seed=5) for pair in pairs)
-    epochs = [order(first), order(first)]
-    assert [sorted(epoch) for epoch in epochs] == [list(range(20))] * 2
-    assert epochs[0] != epochs[1]
-    assert [order(same), order(same)] == epochs  # whatever the inputs are
-    assert order(training_batches(pairs[0], 8, seed=6)) != epochs[0]
-    assert [len(labels) for _, labels in first] == [8, 8, 4]
-
-
-def test_every_batch_and_epoch_is_augmented_with_another_seed():
-    def write(pictures, seed):
-        return tf.zeros_like(pictures) + tf.cast(seed[0] % 10_000, tf.float32)
-
-    def two_epochs():
-        batches = training_batches(TRAIN, 8, seed=5, augment=write)
-        return [float(pictures[0, 0, 0, 0]) for _ in range(2) for pictures, _ in batches]
-
-    assert len(set(two_epochs())) == 6
-    assert two_epochs() == two_epochs()

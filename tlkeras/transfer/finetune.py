@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tlkeras.transfer import features
 from tlkeras.transfer import phases as planned
+from tlkeras.transfer.batching import training_batches
 from tlkeras.transfer.callbacks import BestCheckpoint, check_monitor
 from tlkeras.transfer.evaluation import Metric, Validation
 from tlkeras.transfer.freezing import compile_classifier, freeze, prove_moves, snapshot
@@ -115,26 +116,6 @@ def finetune(
             model.load_weights(history.best[phase.name])
         history.seconds[phase.name] = time.perf_counter() - started
     return history
-
-
-def training_batches(
-    pair: Pair, batch_size: int, seed: int, augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
-) -> tf.data.Dataset:
-    """Return shuffled batches of `pair`; their order depends on `seed`, Keras' global seed and the epoch alone."""
-    inputs, labels = pair
-    batches = tf.data.Dataset.from_tensor_slices((inputs, labels.astype(np.int32)))
-    batches = batches.shuffle(len(inputs), seed=seed).batch(batch_size)
-    if augment is not None:
-        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
-
-        def apply(batch, pair_of_seeds):
-            images, targets = batch
-            return augment(tf.cast(images, tf.float32), tf.cast(pair_of_seeds, tf.int32)), targets
-
-        batches = tf.data.Dataset.zip(batches, seeds).map(
-            apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
-    return batches.prefetch(2)
 
 
 def _check(
