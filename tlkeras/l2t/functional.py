@@ -61,12 +61,17 @@ def differentiable_twice(
 
 def _centred(model: keras.Model) -> set[str]:
     """Return the layers whose outputs nothing sees but batch normalisation, which takes their mean away."""
-    seen_by = defaultdict(list)
+    last = {output._keras_history.operation.name for output in model.outputs}
+    return {name for name, nodes in users(model).items() if name not in last and all(map(_centres, nodes))}
+
+
+def users(model: keras.Model) -> dict[str, list]:
+    """Return the calls (Keras' nodes) that take the outputs of each layer of a functional model, by its name."""
+    found = defaultdict(list)
     for node in [node for nodes in model._nodes_by_depth.values() for node in nodes]:
         for parent in node.parent_nodes:
-            seen_by[parent.operation.name].append(node)
-    last = {output._keras_history.operation.name for output in model.outputs}
-    return {name for name, users in seen_by.items() if name not in last and all(map(_centres, users))}
+            found[parent.operation.name].append(node)
+    return found
 
 
 def _centres(node: object) -> bool:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tlkeras.l2t import derivatives
 from tlkeras.l2t import pairs as pairing
+from tlkeras.l2t.folding import folded
 from tlkeras.l2t.functional import Tensors
 
 REGIONS = 9  # of "which": a 3x3 grid over each map
@@ -38,8 +39,7 @@ class Matching:
         self.by_region = by_region
         self.source_shapes = pairing.spatial_shapes(source, [pair[0] for pair in self.pairs], "source")
         self.target_shapes = pairing.spatial_shapes(target, [pair[1] for pair in self.pairs], "target")
-        layers = [source.get_layer(name).output for name in self.source_shapes]
-        self._extractor = keras.Model(source.input, layers) if layers else None
+        self._extractor = folded(source, list(self.source_shapes)) if self.pairs else None
 
     def initial_branches(self, generator: np.random.Generator) -> list[np.ndarray]:
         """Return kernel `(target channels, source channels)` and bias of each pair, uniform as in PyTorch, float64."""

@@ -1,0 +1,68 @@
+"""A frozen network whose batch normalisation is part of its convolutions: fewer passes over memory, the same values."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tlkeras.l2t.functional import users
+from tlkeras.models.batch_normalization import BatchNormalization
+
+NORMALIZATIONS = (keras.layers.BatchNormalization, BatchNormalization)
+
+
+class _Folded(keras.layers.Layer):
+    """A convolution and the batch normalisation after it, in inference: one convolution, on their variables."""
+
+    def __init__(self, convolution: keras.layers.Conv2D, normalization: keras.layers.BatchNormalization) -> None:
+        super().__init__(name=normalization.name, dtype=convolution.dtype_policy)
+        self.convolution, self.normalization = convolution, normalization
+
+    def call(self, inputs):
+        layer = self.normalization
+        scale = tf.math.rsqrt(layer.moving_variance + layer.epsilon)
+        scale = scale * layer.gamma if layer.scale else scale
+        mean = layer.moving_mean - self.convolution.bias if self.convolution.use_bias else layer.moving_mean
+        offset = (layer.beta if layer.center else 0.0) - mean * scale
+        outputs = self.convolution.convolution_op(inputs, tf.cast(self.convolution.kernel * scale, inputs.dtype))
+        return tf.nn.bias_add(outputs, tf.cast(offset, inputs.dtype))
+
+
+def folded(model: keras.Model, features: Sequence[str]) -> keras.Model:
+    """Return what computes the outputs of layers of a model in inference, on the model's own variables.
+
+    Args:
+        model: functional model.
+        features: names of layers.
+    """
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    made: dict[str, keras.KerasTensor] = {}
+    convolutions = _foldable(model, features)
+
+    def call(layer: keras.Layer, *arguments, **options) -> keras.KerasTensor:
+        if layer in convolutions.values():  # left to the normalisation after it
+            return arguments[0]
+        if layer.name in convolutions:
+            layer, options = _Folded(convolutions[layer.name], layer), {}
+        made[layer.name] = layer(*arguments, **options)
+        return made[layer.name]
+
+    twin = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+    return keras.Model(twin.input, [made[name] for name in features])
+
+
+def _foldable(model: keras.Model, features: Sequence[str]) -> dict[str, keras.layers.Conv2D]:
+    """Return the convolution before each batch normalisation, by its name, where nothing else sees the convolution."""
+    found = {}
+    for name, nodes in users(model).items():
+        layer, last = model.get_layer(name), nodes[0].operation
+        alone = len(nodes) == 1 and name not in features and len(layer._inbound_nodes) == len(last._inbound_nodes) == 1
+        linear = type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.linear
+        if alone and linear and layer.data_format == "channels_last" and _normalises(last, layer.output.shape):
+            found[last.name] = layer
+    return found
+
+
+def _normalises(layer: keras.Layer, shape: tuple[int | None, ...]) -> bool:
+    return type(layer) in NORMALIZATIONS and layer.axis in (-1, len(shape) - 1)
