@@ -1,5 +1,7 @@
 """Claims of report 003 on made-up runs: what is found is what was put in."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,22 @@ def test_transfer_against_scratch_and_the_scarce_class():
     assert rows["stl10_unbalanced_ww"]["reported"] == 0.6512 and rows["stl10_unbalanced_www"]["n"] == 0
 
 
-def test_hours_grow_with_the_seconds_of_an_iteration():
-    seconds = dict.fromkeys(report.METHODS, 0.01)
-    assert claims.gpu_hours({**seconds, "ww": 0.02}) > claims.gpu_hours(seconds) > 1
+def timed(arm, batch_seconds):
+    settings = dataclasses.asdict(report.ARMS[arm])
+    return {"arm": arm, "settings": settings, "metrics": {"iteration_seconds": batch_seconds}}
+
+
+def test_hours_are_counted_by_the_image():
+    runs = [timed(f"stl10_5_{method}", 1.0) for method in report.METHODS]  # batches of 50
+    found = claims.hours(runs)
+    assert found > 1
+    same = [timed(f"cifar10_10_{method}", 2.0) for method in report.METHODS]  # batches of 100
+    assert claims.hours(same) == pytest.approx(found)
+    slower = [*runs[:-1], timed("stl10_5_www", 2.0)]
+    assert found < claims.hours(slower) < 2 * found
+    assert claims.hours(runs[1:]) is None
+
+
+def test_the_scarce_class_has_fewer_images():
+    whole, scarce = (dataclasses.asdict(report.ARMS[arm]) for arm in ("stl10_100_ww", "stl10_unbalanced_ww"))
+    assert (claims._images(whole), claims._images(scarce)) == (1000, 910)

@@ -8,7 +8,7 @@ import sys
 from tlkeras import startup
 from tlkeras.experiments import tables
 
-REPORTS = ("tominet", "squeezenet", "strategies", "ants_bees")
+REPORTS = ("tominet", "squeezenet", "strategies", "ants_bees", "l2t")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """What report 003 concludes, put to the test on stored runs, and what its numbers can mean."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
@@ -128,18 +129,31 @@ def unbalanced(runs: Sequence[Mapping]) -> list[dict]:
     return tables.result_rows(report.NAME, own, reference, metrics=[RECALL])
 
 
-def gpu_hours(seconds: Mapping[str, float]) -> float:
-    """Return the hours that all runs of tables 1 to 4 take.
+def hours(runs: Sequence[Mapping]) -> float | None:
+    """Return the hours that all runs of tables 1 to 4 take, by the seconds that stored runs took for an image.
 
     Args:
-        seconds: of an iteration of a batch of 128, by method.
+        runs: of one profile; each method's seconds are the median of its runs, whatever their data and size.
+
+    Returns:
+        Hours on what the runs ran on, one run after the other; None where a method has no run.
     """
     total = 0.0
-    for settings in report.ARMS.values():
-        classes = 100 if settings.dataset == "cifar100" else 10
-        images = settings.per_class * classes - (settings.per_class - settings.scarce if settings.scarce else 0)
-        total += seconds[settings.method] * images / settings.batch_size * settings.epochs * l2t_tables.REPEATS
-    return total / 3600
+    for method in report.METHODS:
+        own = [run for run in runs if run["settings"]["method"] == method]
+        if not own:
+            return None
+        batches = [min(_images(run["settings"]), run["settings"]["batch_size"]) for run in own]
+        seconds = [run["metrics"]["iteration_seconds"] / count for run, count in zip(own, batches, strict=True)]
+        arms = [asdict(arm) for arm in report.ARMS.values() if arm.method == method]
+        total += np.median(seconds) * sum(_images(arm) * arm["epochs"] for arm in arms) * l2t_tables.REPEATS
+    return float(total) / 3600
+
+
+def _images(settings: Mapping) -> int:
+    classes = 100 if settings["dataset"] == "cifar100" else 10
+    missing = settings["per_class"] - settings["scarce"] if settings["scarce"] else 0
+    return settings["per_class"] * classes - missing
 
 
 def _scores(runs: Sequence[Mapping], arm: str, metric: str) -> list[float]:
