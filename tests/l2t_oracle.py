@@ -149,11 +149,12 @@ class Case:
             facts[f"d2gamma/{k}"] = tf.einsum("bco,boc->bc", gamma, error)
             facts.setdefault("pair_loss_per_sample", []).append(tf.reduce_sum(what * facts[f"d2gamma/{k}"], 1))
         facts["pair_loss_per_sample"] = tf.stack(facts["pair_loss_per_sample"], 1)
-        return facts | self.unweighted(batch, losses)
+        return facts | self.unweighted(batch, losses, features)
 
-    def unweighted(self, batch: Batch, losses: list) -> Arrays:
+    def unweighted(self, batch: Batch, losses: list, features: Arrays) -> Arrays:
         """Return the errors without gamma, and the pairs' share of the loss."""
         plain = Matching(self.source, self.target, PAIRS)
+        batch = batch._replace(goals=plain.goals(features))
         errors = run(self.parts._replace(matching=plain), self.start.weights, self.start.state, batch)[0]
         facts = {f"d2/{k}": error[:, 0] for k, error in enumerate(plain.split(errors))}
         return facts | {"pair_contribution": 0.5 * tf.reduce_mean(tf.stack(losses, 1), 0)}

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from tlkeras.l2t import derivatives
 
+WEIGHTS = tf.constant(np.random.default_rng(1).uniform(size=(4, 5)))
+
 
 def _both(function, x, direction):
     """Return value, gradient of a curved loss, and its product with the Hessian."""
@@ -31,6 +33,8 @@ def _pools(size):
         (*_pools((2, 2)), (2, 5, 7, 3)),
         (*_pools((3, 1)), (1, 6, 4, 2)),
         (derivatives.mean_square, lambda x: tf.reduce_mean(x * x, axis=1, keepdims=True), (2, 5, 3)),
+        (lambda x: derivatives.weighted_squares(x, WEIGHTS), lambda x: WEIGHTS @ (x * x), (2, 5, 3)),
+        (derivatives.gram, lambda x: tf.einsum("npi,npj->nij", x, x), (2, 5, 3)),
     ],
 )
 def test_they_are_the_operations(ours, plain, shape):

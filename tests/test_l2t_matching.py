@@ -41,7 +41,7 @@ def test_pairs_are_grouped_by_the_targets_layer_and_come_apart_again(models):
     back = matching.split(matching.joined(parts))
     assert all(np.array_equal(a, b) for a, b in zip(back, parts, strict=True))
     features = matching.source_features(tf.constant(images()[0], tf.float32))
-    assert [tuple(goal.shape) for goal in matching.goals(features)] == [(12, 8, 8, 10), (12, 4, 4, 4)]
+    assert [tuple(goal.maps.shape) for goal in matching.goals(features)] == [(12, 64, 11), (12, 16, 4)]
 
 
 @pytest.mark.parametrize(

@@ -56,3 +56,34 @@ def mean_square(x: tf.Tensor) -> tf.Tensor:
         return (2 / x.shape[1] * upstream) * x
 
     return tf.reduce_mean(tf.square(x), axis=1, keepdims=True), backward
+
+
+def weighted_squares(x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Return weighted sums over the middle axis of the squares.
+
+    Args:
+        x: `(n, places, channels)`.
+        weights: `(sums, places)`, constant.
+
+    Returns:
+        `(n, sums, channels)`.
+    """
+
+    @tf.custom_gradient
+    def squares(x):
+        def backward(upstream):
+            return tf.matmul(2 * weights, upstream, transpose_a=True) * x
+
+        return tf.matmul(weights, tf.square(x)), backward
+
+    return squares(x)
+
+
+@tf.custom_gradient
+def gram(x: tf.Tensor) -> tf.Tensor:
+    """Return `x' x` of each matrix, `(n, places, channels)` to `(n, channels, channels)`; one product a derivative."""
+
+    def backward(upstream):
+        return x @ (upstream + tf.linalg.matrix_transpose(upstream))
+
+    return tf.matmul(x, x, transpose_a=True), backward

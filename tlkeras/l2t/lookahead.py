@@ -5,8 +5,9 @@ With
 
     velocity' = m * velocity + gradient(weights) + d * weights,    weights' = weights - rate * velocity'
 
-and adjoints (a, b) of (weights', velocity'), let u = b - rate * a. Then those of (weights, velocity) are
-(a + d * u + H u, m * u), H being the Hessian of the step's loss, and the step gives u . (d gradient / d weighting).
+and adjoints (a, b) of (weights', velocity'), let c = a - b / rate. A step gives -rate * c . (d gradient / d weighting),
+and the adjoints of (weights, velocity) are (a - rate * d * c - rate * H c, -rate * m * c), H being the Hessian of the
+step's loss. So from step to step, back in time, c becomes (1 + m - rate * d) * c - rate * H c - m * (the c before).
 The first step needs no H: what it starts from does not depend on the weighting.
 
 Reference: Franceschi et al. 2017, arXiv:1703.01785 (Reverse-HG); report 003, Algorithm 1.
@@ -96,20 +97,21 @@ def _moved(
 
 def _back(parts: Parts, steps: list[_Step], final_gradients: Tensors, weighting: Tensors, rate: tf.Tensor) -> Tensors:
     """Return dJ / d weighting."""
-    to_weights, to_velocities = final_gradients, [tf.zeros_like(x) for x in final_gradients]
+    settings = parts.settings
+    along, before = final_gradients, None
     to_weighting = [tf.zeros_like(x) for x in weighting]
     for number, step in reversed(list(enumerate(steps))):
-        through = [b - rate * a for a, b in zip(to_weights, to_velocities, strict=True)]
         sources = [] if number == 0 else step.weights
-        on_matching = number < parts.settings.lookahead
+        on_matching = number < settings.lookahead
         found = step.tape.gradient(
-            step.gradients, sources + (weighting if on_matching else []), through, unconnected_gradients=ZERO
+            step.gradients, sources + (weighting if on_matching else []), along, unconnected_gradients=ZERO
         )
         if on_matching:
-            to_weighting = [a + b for a, b in zip(to_weighting, found[len(sources) :], strict=True)]
+            to_weighting = [a - rate * b for a, b in zip(to_weighting, found[len(sources) :], strict=True)]
         if number:
-            decay, momentum = parts.settings.weight_decay, parts.settings.momentum
-            curvature = found[: len(sources)]
-            to_weights = [tf.add_n([a, decay * u, h]) for a, u, h in zip(to_weights, through, curvature, strict=True)]
-            to_velocities = [momentum * u for u in through]
+            kept = 1 + settings.momentum - rate * settings.weight_decay
+            terms = [[kept * c, -rate * h] for c, h in zip(along, found[: len(sources)], strict=True)]
+            if before is not None:
+                terms = [[*some, -settings.momentum * c] for some, c in zip(terms, before, strict=True)]
+            along, before = [tf.add_n(some) for some in terms], along
     return to_weighting

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.l2t import derivatives
+from tlkeras.l2t import distances
 from tlkeras.l2t import pairs as pairing
 from tlkeras.l2t.folding import folded
 from tlkeras.l2t.functional import Tensors
@@ -56,14 +56,19 @@ class Matching:
         maps = tf.nest.flatten(self._extractor(images, training=False))
         return {name: tf.stop_gradient(x) for name, x in zip(self.source_shapes, maps, strict=True)}
 
-    def goals(self, features: dict[str, tf.Tensor]) -> Tensors:
+    def goals(self, features: dict[str, tf.Tensor]) -> list[distances.Goal]:
         """Return what each group is matched with: the source's maps, resized, their channels side by side."""
-        return [
-            tf.concat([resized(features[self.pairs[k][0]], g.height, g.width) for k in g.pairs], axis=-1)
-            for g in self.groups
-        ]
+        return [self._goal(group, features) for group in self.groups]
 
-    def errors(self, features: Tensors, branches: Tensors, goals: Tensors) -> Tensors:
+    def _goal(self, group: pairing.Group, features: dict[str, tf.Tensor]) -> distances.Goal:
+        parts = [resized(features[self.pairs[k][0]], group.height, group.width) for k in group.pairs]
+        maps = tf.concat([tf.reshape(x, (-1, group.height * group.width, x.shape[-1])) for x in parts], axis=-1)
+        return distances.with_products(maps) if self._by_products(group) else distances.Goal(maps)
+
+    def _by_products(self, group: pairing.Group) -> bool:
+        return not self.by_region and self.target_shapes[group.target][2] < sum(group.channels)
+
+    def errors(self, features: Tensors, branches: Tensors, goals: list[distances.Goal]) -> Tensors:
         """Return the mean squared errors of each group, `(batch, regions, channels of all its pairs)`.
 
         Args:
@@ -76,15 +81,14 @@ class Matching:
             for group, x, goal in zip(self.groups, features, goals, strict=True)
         ]
 
-    def _group_errors(self, group: pairing.Group, x: tf.Tensor, branches: Tensors, goal: tf.Tensor) -> tf.Tensor:
+    def _group_errors(self, group: pairing.Group, x: tf.Tensor, branches: Tensors, goal: distances.Goal) -> tf.Tensor:
         kernel = tf.concat([branches[2 * k] for k in group.pairs], axis=1)
         bias = tf.concat([branches[2 * k + 1] for k in group.pairs], axis=0)
-        places, channels = group.height * group.width, kernel.shape[1]
-        outputs = tf.reshape(x, (-1, x.shape[-1])) @ kernel + bias
-        rest = tf.reshape(outputs - tf.reshape(goal, (-1, channels)), (-1, places, channels))
-        if not self.by_region:
-            return derivatives.mean_square(rest)
-        return tf.matmul(tf.constant(region_weights(group.height, group.width), x.dtype), tf.square(rest))
+        x = tf.reshape(x, (-1, group.height * group.width, x.shape[-1]))
+        if self._by_products(group):
+            return distances.by_products(x, kernel, bias, goal)
+        regions = tf.constant(region_weights(group.height, group.width), x.dtype) if self.by_region else None
+        return distances.by_places(x, kernel, bias, goal, regions)
 
     def split(self, grouped: Tensors) -> Tensors:
         """Cut what the groups hold side by side on the last axis into pairs, in the order of the pairs."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tlkeras.l2t.distances import Goal
 from tlkeras.l2t.functional import Network, Tensors
 from tlkeras.l2t.matching import Matching
 from tlkeras.l2t.metanets import MetaNetworks
@@ -50,7 +51,7 @@ class Batch(NamedTuple):
 
     images: tf.Tensor
     labels: tf.Tensor
-    goals: Tensors  # of `Matching.goals`
+    goals: list[Goal]  # of `Matching.goals`
 
 
 def run(parts: Parts, weights: Tensors, state: Tensors, batch: Batch) -> tuple[Tensors, tf.Tensor, Tensors]:

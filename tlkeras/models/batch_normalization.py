@@ -156,13 +156,24 @@ def _second_derivative(
     q = tf.reduce_sum(c * upstream, axes) / batch.count
     q -= c_total / batch.count * mean_total + c_along / batch.count * mean_along
     of_normal = batch.inverse * c_gamma
-    to_upstream = tf.add_n([pulled, x * of_normal + (c_beta - batch.mean * of_normal)])
+    to_upstream = pulled + _affine(x, of_normal, c_beta - batch.mean * of_normal)
     to_gamma = batch.inverse * batch.count * q
     of_upstream = c_gamma * batch.inverse - gamma * batch.inverse**2 * c_along / batch.count
     of_x = -batch.inverse * (gamma * batch.inverse**2 * q + of_upstream * mean_along)
     constant = -batch.mean * of_x - mean_total * of_upstream
-    to_x = tf.add_n([x * of_x + constant, upstream * of_upstream, pulled * (-batch.inverse * mean_along)])
+    to_x = tf.add_n([_affine(x, of_x, constant), upstream * of_upstream, pulled * (-batch.inverse * mean_along)])
     return to_x, to_gamma, to_upstream
+
+
+def _affine(x: tf.Tensor, factor: tf.Tensor, constant: tf.Tensor) -> tf.Tensor:
+    """Return `x * factor + constant`, numbers a channel; in one pass where a fused kernel does it."""
+    if x.dtype not in FUSED:
+        return x * factor + constant
+    fused = tf.raw_ops.FusedBatchNormV3(
+        x=_images(x), scale=factor, offset=constant, mean=tf.zeros_like(factor), variance=tf.ones_like(factor),
+        epsilon=0.0, is_training=False,
+    )  # fmt: skip
+    return tf.reshape(fused.y, tf.shape(x))
 
 
 def _images(x: tf.Tensor) -> tf.Tensor:
