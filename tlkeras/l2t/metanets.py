@@ -79,22 +79,31 @@ class MetaNetworks:
         """
         by_name = dict(zip(self.names, parameters, strict=True))
         pooled = {name: tf.reduce_mean(x, axis=(1, 2)) for name, x in features.items()}
-        found: dict[str, Tensors] = {question: [] for question in ("what", "where", "which") if getattr(self, question)}
+        found: dict[str, Tensors] = {question: [] for question in ("what", "where") if getattr(self, question)}
         for number, (source, _) in enumerate(self.matching.pairs):
             for question, values in found.items():
                 kernel, bias = by_name[f"{question}/{number}/kernel"], by_name[f"{question}/{number}/bias"]
-                if question == "what":
-                    values.append(tf.nn.softmax(pooled[source] @ kernel + bias))
-                elif question == "where":
-                    values.append(tf.nn.relu6(pooled[source] @ kernel + bias))
-                else:
-                    values.append(tf.nn.softplus(self._regions(features[source], kernel) + bias))
-        return found
+                answer = tf.nn.softmax if question == "what" else tf.nn.relu6
+                values.append(answer(pooled[source] @ kernel + bias))
+        return found | ({"which": self._grids(by_name, features)} if self.which else {})
+
+    def _grids(self, by_name: dict[str, tf.Tensor], features: dict[str, tf.Tensor]) -> Tensors:
+        """Return the answers to "which", those of a source's pairs computed together: its maps are large."""
+        found = {}
+        for source, x in features.items():
+            numbers = [number for number, pair in enumerate(self.matching.pairs) if pair[0] == source]
+            kernel, bias = (
+                tf.concat([by_name[f"which/{number}/{part}"] for number in numbers], -1) for part in ("kernel", "bias")
+            )
+            grids = tf.nn.softplus(self._regions(x, kernel) + bias)
+            found |= dict(zip(numbers, tf.split(grids, len(numbers), axis=-1), strict=True))
+        return [found[number] for number in range(len(found))]
 
     def _regions(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         channels = x.shape[-1]
-        if self.which_input == "channel":
-            return tf.einsum("bpc,cpo->bco", tf.reshape(x, (-1, kernel.shape[1], channels)), kernel)
+        if self.which_input == "channel":  # the maps are transposed once, for the product and for its derivative
+            by_channel = tf.transpose(tf.reshape(x, (-1, kernel.shape[1], channels)), (2, 0, 1))
+            return tf.transpose(by_channel @ kernel, (1, 0, 2))
         flat = tf.reduce_mean(x, (1, 2)) if self.which_input == "pooled" else tf.reshape(x, (-1, kernel.shape[1]))
         return tf.einsum("bi,cio->bco", flat, kernel)
 

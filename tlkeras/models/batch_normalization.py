@@ -150,19 +150,30 @@ def _second_derivative(
     worth for x is a sum of x, upstream and P(c), each times a number a channel: few passes over memory.
     """
     c, c_gamma, c_beta = cotangents
-    axes = list(range(x.shape.rank - 1))
     pulled, c_along, c_total = _pull_back(x, gamma, c, batch)
     mean_along, mean_total = results[1] / batch.count, results[2] / batch.count
-    q = tf.reduce_sum(c * upstream, axes) / batch.count
-    q -= c_total / batch.count * mean_total + c_along / batch.count * mean_along
+    of_upstream = c_gamma * batch.inverse - gamma * batch.inverse**2 * c_along / batch.count
+    scaled, dot = _scaled_and_dot(upstream, of_upstream, c)
+    q = (dot - c_total * mean_total - c_along * mean_along) / batch.count
     of_normal = batch.inverse * c_gamma
     to_upstream = pulled + _affine(x, of_normal, c_beta - batch.mean * of_normal)
     to_gamma = batch.inverse * batch.count * q
-    of_upstream = c_gamma * batch.inverse - gamma * batch.inverse**2 * c_along / batch.count
     of_x = -batch.inverse * (gamma * batch.inverse**2 * q + of_upstream * mean_along)
     constant = -batch.mean * of_x - mean_total * of_upstream
-    to_x = tf.add_n([_affine(x, of_x, constant), upstream * of_upstream, pulled * (-batch.inverse * mean_along)])
+    to_x = tf.add_n([_affine(x, of_x, constant), scaled, pulled * (-batch.inverse * mean_along)])
     return to_x, to_gamma, to_upstream
+
+
+def _scaled_and_dot(x: tf.Tensor, factor: tf.Tensor, other: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return `x * factor` and the sums of `x * other`, by channel: what one fused kernel computes in inference."""
+    if x.dtype not in FUSED:
+        return x * factor, tf.reduce_sum(x * other, list(range(x.shape.rank - 1)))
+    zeros, ones = tf.zeros_like(factor), tf.ones_like(factor)
+    found = tf.raw_ops.FusedBatchNormGradV3(
+        y_backprop=_images(x), x=_images(other), scale=factor, reserve_space_1=zeros, reserve_space_2=ones,
+        reserve_space_3=zeros, epsilon=0.0, is_training=False,
+    )  # fmt: skip
+    return tf.reshape(found.x_backprop, tf.shape(x)), found.scale_backprop
 
 
 def _affine(x: tf.Tensor, factor: tf.Tensor, constant: tf.Tensor) -> tf.Tensor:
