@@ -42,8 +42,8 @@ test: $(INSTALLED) ## lint, unit tests and notebook tests: no network, under 10 
 notebooks: $(INSTALLED) ## run every notebook (PROFILE=paper) and store it with its outputs
 	@$(RUN) -m tlkeras.experiments.notebooks --output build --profile $(or $(PROFILE),paper) --in-place
 
-paper: $(INSTALLED) ## all reports at their own sizes: hours on a GPU, resumes where it was stopped
-	@$(RUN) -m tlkeras run all --profile paper
+paper: $(INSTALLED) ## all reports at their own sizes: resumes where it was stopped; RAY=auto: on a Ray cluster
+	@$(RUN) -m tlkeras run all --profile paper $(if $(RAY),--executor ray --address $(RAY))
 
 bench: $(INSTALLED) ## measure speed
 	@$(RUN) -m tlkeras bench

@@ -33,6 +33,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--arm", action="append", help="only this arm (may be repeated)")
     run.add_argument("--profile", help="smoke, quick or paper; default: TLKERAS_PROFILE, else quick")
     run.add_argument("--seeds", type=int, help="number of seeds; default: the profile's")
+    run.add_argument("--executor", choices=("process", "ray"), default="process", help="where; default: process")
+    run.add_argument("--address", help="of the Ray cluster, or auto; default: a new one on this machine")
     run.set_defaults(command=_run)
     table = commands.add_parser("table", help="our numbers beside the report's")
     table.add_argument("report", nargs="?", default="all", help=f"one of {', '.join(REPORTS)}; default: all")
@@ -66,12 +68,13 @@ def _reports(name: str) -> list:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from tlkeras.experiments import runs
+    from tlkeras.experiments import executors, runs
 
     reports = _reports(options.report)
     startup.quiet_start()
+    execute = executors.on_ray(options.address) if options.executor == "ray" else executors.in_process
     for report in reports:
-        found = runs.study(report, options.arm, seeds=options.seeds, profile_name=options.profile)
+        found = runs.study(report, options.arm, seeds=options.seeds, profile_name=options.profile, execute=execute)
         arms = {run["arm"] for run in found}
         reference = {key: number for key, number in report.REFERENCE.items() if key[0] in arms}
         print(tables.format_table(tables.result_rows(report.NAME, found, reference)))

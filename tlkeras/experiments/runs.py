@@ -1,6 +1,7 @@
 """Seeded, resumable runs in an atomic result store."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from tlkeras.data import home
-from tlkeras.experiments import environment
+from tlkeras.experiments import environment, executors
 from tlkeras.experiments.environment import REPOSITORY
 
 PROFILES = ("smoke", "quick", "paper")
@@ -68,6 +69,7 @@ def study(
     *,
     seeds: int | Iterable[int] | None = None,
     profile_name: str | None = None,
+    execute: executors.Execute = executors.in_process,
 ) -> list[dict[str, Any]]:
     """Run every arm with every seed, seed by seed, skipping what is stored; a failure loses no finished run.
 
@@ -76,6 +78,7 @@ def study(
         arms: names out of `report.ARMS`; None means all.
         seeds: how many (0, 1, ...) or which; None means the profile's number.
         profile_name: None means TLKERAS_PROFILE.
+        execute: where what is not stored is computed, see `executors`.
 
     Returns:
         The stored runs of these arms and seeds, in order of arms, then seeds.
@@ -89,12 +92,15 @@ def study(
     if unknown:
         raise ValueError(f"Expected arms out of {list(report.ARMS)}. Received: {unknown}")
     wanted = {arm: _seeds(report, arm, seeds, name) for arm in arms}
-    found = {}
     jobs = [(arm, seed) for seed in dict.fromkeys(sum(wanted.values(), [])) for arm in arms if seed in wanted[arm]]
-    for arm, seed in tqdm(
-        jobs, desc=f"{report.NAME} ({name})", unit="run", disable=bool(os.environ.get("TQDM_DISABLE")) or None
-    ):
-        found[arm, seed] = run_once(report, arm, seed, name)
+    found = {job: run for job in jobs if (run := _stored(report, *job, name))}
+    missing = [job for job in jobs if job not in found]
+    quiet = bool(os.environ.get("TQDM_DISABLE")) or None
+    with tqdm(desc=f"{report.NAME} ({name})", unit="run", total=len(jobs), initial=len(found), disable=quiet) as bar:
+        for job, run in execute(functools.partial(_computed, report, name), missing):
+            found[job] = run
+            _store(report, run)
+            bar.update()
     return [found[arm, seed] for arm in arms for seed in wanted[arm]]
 
 
@@ -109,33 +115,47 @@ def _seeds(report: ModuleType, arm: str, given: int | Iterable[int] | None, prof
     return seeds
 
 
-def run_once(report: ModuleType, arm: str, seed: int, profile_name: str) -> dict[str, Any]:
-    """Return the stored run, or run it and store it; where it cannot be stored it is returned all the same."""
+def _stored(report: ModuleType, arm: str, seed: int, profile_name: str) -> dict[str, Any] | None:
+    settings = report.settings(arm, profile_name)
+    path = _path(report, arm, seed, profile_name, dataclasses.asdict(settings), report.inputs(settings))
+    if path is None or not path.exists():
+        return None
+    return {**json.loads(path.read_text()), "profile": profile_name}  # same settings: a run of this profile too
+
+
+def _computed(report: ModuleType, profile_name: str, job: executors.Job) -> dict[str, Any]:
+    arm, seed = job
     settings = report.settings(arm, profile_name)
     inputs = report.inputs(settings)
-    as_dict = dataclasses.asdict(settings)
-    folder = results_folder(profile_name, stand_in=_on_stand_in(inputs))
-    path = folder and folder / report.NAME / arm / run_key(as_dict, inputs["data"] + inputs["weights"]) / f"{seed}.json"
-    if path and path.exists():
-        return {**json.loads(path.read_text()), "profile": profile_name}  # same settings: a run of this profile too
     started = time.perf_counter()
     result = isolated_run(report, settings, seed)
-    run = {
-        "report": report.NAME, "arm": arm, "seed": seed, "profile": profile_name, "settings": as_dict,
+    return {
+        "report": report.NAME, "arm": arm, "seed": seed, "profile": profile_name,
+        "settings": dataclasses.asdict(settings),
         "metrics": {name: round(value, 6) for name, value in result.metrics.items()}, **inputs,
         "wall_seconds": round(time.perf_counter() - started, 2), "peak_memory_mib": environment.peak_memory_mib(),
         **environment.describe(), "details": result.details, "history": result.history,
     }  # fmt: skip
-    if path:
-        _store(path, run)
-    return run
+
+
+def _path(
+    report: ModuleType, arm: str, seed: int, profile_name: str, settings: dict[str, Any], inputs: Mapping[str, Any]
+) -> Path | None:
+    """Return the file of a run, None where runs of this profile are not kept."""
+    folder = results_folder(profile_name, stand_in=_on_stand_in(inputs))
+    return (
+        folder and folder / report.NAME / arm / run_key(settings, inputs["data"] + inputs["weights"]) / f"{seed}.json"
+    )
 
 
 def _on_stand_in(inputs: Mapping[str, Any]) -> bool:
     return any(item.get("stand_in") for item in inputs["data"] + inputs["weights"])
 
 
-def _store(path: Path, run: dict[str, Any]) -> None:
+def _store(report: ModuleType, run: dict[str, Any]) -> None:
+    path = _path(report, run["arm"], run["seed"], run["profile"], run["settings"], run)
+    if path is None:
+        return
     try:
         write_json(path, run)
     except OSError as error:  # a read-only or full disk must not cost the run
