@@ -17,7 +17,8 @@ def results(reports: Sequence[ModuleType]) -> str:
     rows = []
     for report in reports:
         stored = runs.load_runs(report, "paper", report.HIGHLIGHTS)
-        rows += tables.result_rows(report.NAME, stored, report.REFERENCE, metrics=report.HEADLINE)
+        reported = {key: number for key, number in report.REFERENCE.items() if key[0] in report.HIGHLIGHTS}
+        rows += tables.result_rows(report.NAME, stored, reported, metrics=report.HEADLINE)
     return tables.to_markdown([{key: row[key] for key in COLUMNS} for row in rows])
 
 
