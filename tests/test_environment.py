@@ -1,5 +1,9 @@
 """What a run is described by, and what is freed after it."""
 
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 
 from tlkeras.experiments import environment
@@ -28,3 +32,10 @@ def test_a_run_is_described_by_versions_device_commit_and_date():
     assert facts["versions"]["keras"].count(".") == 2
     assert facts["device"]
     assert facts["date"].endswith("+00:00")
+
+
+def test_peak_memory_is_of_the_process_alone():
+    large = np.ones(2**27, np.uint8)  # 128 MiB here, and not in the new process
+    code = "from tlkeras.experiments import environment; print(environment.peak_memory_mib())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 10 < float(found) < environment.peak_memory_mib() - len(large) / 2**20 / 2

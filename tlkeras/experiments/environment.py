@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,7 +61,13 @@ def bounded_memory() -> Iterator[None]:
 
 
 def peak_memory_mib() -> float | None:
-    """Return the largest resident size of this process so far in MiB; None where the system does not tell."""
+    """Return the largest resident size of this process so far in MiB; None where the system does not tell.
+
+    Linux counts its parent's in what `getrusage` tells of a new process, but not in /proc.
+    """
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", status.read_text())):
+        return round(int(found[1]) / 1024, 1)
     try:
         import resource  # not on Windows
     except ImportError:
