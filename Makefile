@@ -30,7 +30,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 run: $(INSTALLED) ## run every notebook in minutes (PROFILE=quick) and render it: build/index.html
 	@$(RUN) -m tlkeras.experiments.notebooks --output build --profile $(or $(PROFILE),quick)
 
-test: $(INSTALLED) ## lint, unit tests and notebook tests: no network, under 10 minutes from a fresh clone
+test: $(INSTALLED) ## lint, unit tests and notebook tests: no network; about 11 minutes from a fresh clone
 	@echo "== ruff"
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "clean"
 	@echo "== pytest"

@@ -43,9 +43,11 @@ def on_ray(address: str | None = None, *, retries: int = 2) -> Execute:
             (done,), _ = ray.wait(list(waiting), num_returns=1)
             job = waiting.pop(done)
             try:
-                yield job, ray.get(done)
+                run = ray.get(done)
             except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
                 failures.append(f"{job[0]}, seed {job[1]}: {str(error).strip().splitlines()[-1]}")
+            else:
+                yield job, run
         if failures:
             raise ClusterError(f"Expected every run to finish. Received: {'; '.join(failures)}")
 
