@@ -49,12 +49,12 @@ def test_it_follows_the_models_variables():
     np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-4)
 
 
-def normalized(convolution, normalization, *, also=False, sequential=False):
+def normalized(convolution, normalization, *, also=False, sequential=False, training=None):
     inputs = keras.Input((6, 6, 3), dtype="float64")
     if sequential:
         return shaken(keras.Sequential([inputs, convolution, normalization]))
     x = convolution(inputs)
-    y = normalization(x)
+    y = normalization(x) if training is None else normalization(x, training=training)
     y = layers.Add(name="both", dtype="float64")([x, y]) if also else y
     return shaken(keras.Model(inputs, y))
 
@@ -68,6 +68,8 @@ def normalized(convolution, normalization, *, also=False, sequential=False):
         ({"groups": 3, "filters": 6}, {}, {}, True),
         ({"activation": "relu"}, {}, {}, False),
         ({}, {}, {"also": True}, False),
+        ({}, {}, {"training": False}, True),
+        ({}, {}, {"training": True}, False),
         ({}, {"axis": 1}, {}, False),
     ],
 )

@@ -125,6 +125,8 @@ def _stored(report: ModuleType, arm: str, seed: int, profile_name: str) -> dict[
 
 def _computed(report: ModuleType, profile_name: str, job: executors.Job) -> dict[str, Any]:
     arm, seed = job
+    if run := _stored(report, arm, seed, profile_name):  # by another process, meanwhile
+        return run
     settings = report.settings(arm, profile_name)
     inputs = report.inputs(settings)
     started = time.perf_counter()
@@ -154,7 +156,7 @@ def _on_stand_in(inputs: Mapping[str, Any]) -> bool:
 
 def _store(report: ModuleType, run: dict[str, Any]) -> None:
     path = _path(report, run["arm"], run["seed"], run["profile"], run["settings"], run)
-    if path is None:
+    if path is None or path.exists():
         return
     try:
         write_json(path, run)

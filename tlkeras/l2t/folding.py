@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tlkeras.l2t.functional import users
+from tlkeras.l2t.functional import functional, users
 from tlkeras.models.batch_normalization import BatchNormalization
 
 NORMALIZATIONS = (keras.layers.BatchNormalization, BatchNormalization)
@@ -35,8 +35,7 @@ def folded(model: keras.Model, features: Sequence[str]) -> keras.Model:
         model: functional model.
         features: names of layers.
     """
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    model = functional(model)
     made: dict[str, keras.KerasTensor] = {}
     convolutions = _foldable(model, features)
 
@@ -59,10 +58,13 @@ def _foldable(model: keras.Model, features: Sequence[str]) -> dict[str, keras.la
         layer, last = model.get_layer(name), nodes[0].operation
         alone = len(nodes) == 1 and name not in features and len(layer._inbound_nodes) == len(last._inbound_nodes) == 1
         linear = type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.linear
-        if alone and linear and layer.data_format == "channels_last" and _normalises(last, layer.output.shape):
+        if alone and linear and layer.data_format == "channels_last" and _normalises(nodes[0], layer.output.shape):
             found[last.name] = layer
     return found
 
 
-def _normalises(layer: keras.Layer, shape: tuple[int | None, ...]) -> bool:
-    return type(layer) in NORMALIZATIONS and layer.axis in (-1, len(shape) - 1)
+def _normalises(node: object, shape: tuple[int | None, ...]) -> bool:
+    """Whether a call is batch normalisation over the last axis, by the moving statistics in inference."""
+    layer = node.operation
+    always_by_batch = node.arguments.kwargs.get("training") is True
+    return type(layer) in NORMALIZATIONS and layer.axis in (-1, len(shape) - 1) and not always_by_batch

@@ -46,8 +46,7 @@ def differentiable_twice(
         made: is filled with the output of each layer in the new model.
         features: layers whose outputs are used beside the model's.
     """
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    model = functional(model)
     centred = _centred(model) - set(features)
 
     def call(layer: keras.Layer, *arguments, **options) -> keras.KerasTensor:
@@ -57,6 +56,13 @@ def differentiable_twice(
         return made[layer.name]
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+
+
+def functional(model: keras.Model) -> keras.Model:
+    """Return the same layers as a functional model, which a `Sequential` is not."""
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return model
 
 
 def _centred(model: keras.Model) -> set[str]:
