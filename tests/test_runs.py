@@ -57,44 +57,6 @@ def files(store):
     return sorted("/".join(path.relative_to(store).parts) for path in store.rglob("*") if path.is_file())
 
 
-def test_profile_is_the_argument_else_the_environment_else_quick(monkeypatch):
-    assert runs.profile("paper") == "paper"
-    assert runs.profile() == "smoke"  # the tests' own
-    monkeypatch.delenv("TLKERAS_PROFILE")
-    assert runs.profile() == "quick"
-
-
-@pytest.mark.parametrize("name", ["fast", "PAPER", " "])
-def test_unknown_profiles_are_refused(monkeypatch, name):
-    message = rf"out of \('smoke', 'quick', 'paper'\)\. Received: '{name}'$"
-    with pytest.raises(ValueError, match=message):
-        runs.profile(name)
-    monkeypatch.setenv("TLKERAS_PROFILE", name)
-    with pytest.raises(ValueError, match=message):
-        runs.profile()
-
-
-def test_each_profile_has_its_own_folder(monkeypatch, tmp_path, own_world):
-    assert runs.results_folder("paper") == runs.REPOSITORY / "results"
-    assert runs.results_folder("quick") == own_world / "results"
-    assert runs.results_folder("smoke") is None
-    monkeypatch.setenv("TLKERAS_RESULTS", str(tmp_path))
-    assert {runs.results_folder(name) for name in runs.PROFILES} == {tmp_path}
-
-
-def test_the_key_changes_with_settings_and_fingerprints_alone():
-    key = runs.run_key({"a": 1, "b": [2]}, [MADE])
-    assert len(key) == 12 and int(key, 16) >= 0
-    assert runs.run_key({"b": (2,), "a": 1}, [MADE | {"source": "cache", "licence": "?"}]) == key
-    others = [
-        runs.run_key({"a": 2, "b": [2]}, [MADE]),
-        runs.run_key({"a": 1, "b": [2], "c": 0}, [MADE]),
-        runs.run_key({"a": 1, "b": [2]}, [MADE | {"fingerprint": "f" * 16}]),
-        runs.run_key({"a": 1, "b": [2]}, [MADE, MADE]),
-    ]
-    assert len({key, *others}) == 5
-
-
 def test_a_run_is_stored_with_all_that_it_depends_on(report, store):
     (run,) = runs.study(report, ["short"], seeds=[7], profile_name="paper")
     key = runs.run_key({"epochs": 3, "sizes": [1, 2]}, [MADE])
@@ -178,14 +140,6 @@ def test_an_interrupted_write_leaves_nothing(report, store, monkeypatch):
     assert [path.rsplit("/", 1)[1] for path in files(store)] == ["0.json"]
 
 
-def test_results_that_are_no_json_leave_the_old_file(tmp_path):
-    runs.write_json(tmp_path / "new" / "0.json", {"accuracy": 0.5})
-    with pytest.raises(TypeError):
-        runs.write_json(tmp_path / "new" / "0.json", {"accuracy": object()})
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["0.json"]
-    assert json.loads((tmp_path / "new" / "0.json").read_text()) == {"accuracy": 0.5}
-
-
 def test_smoke_runs_are_stored_nowhere_by_default(report, own_world, monkeypatch):
     monkeypatch.setattr(runs, "REPOSITORY", own_world / "repository")
     before = sorted(own_world.rglob("*.json"))
@@ -263,10 +217,3 @@ def test_tensorflow_may_warn_again_after_a_run(report, store):
     with pytest.raises(RuntimeError):
         runs.study(report, ["short"], seeds=1)
     assert logging.getLogger("tensorflow").level == level
-
-
-def test_numbers_that_are_none_stay_so(tmp_path):
-    runs.write_json(tmp_path / "0.json", {"loss": float("nan"), "val": None})
-    content = json.loads((tmp_path / "0.json").read_text())
-    assert content["loss"] != content["loss"]
-    assert content["val"] is None
