@@ -7,13 +7,11 @@ nothing was checked.
 """
 
 import argparse
-import collections
-import contextlib
 import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +21,8 @@ if __name__ == "__main__":
 import keras
 import numpy as np
 import tensorflow as tf
+from l2t_helpers import dtype
+from l2t_numbers import errors, summary
 
 from tlkeras.l2t.functional import Network
 from tlkeras.l2t.matching import Matching, resized
@@ -35,7 +35,6 @@ from tlkeras.models.vgg9 import FEATURES as TARGET_FEATURES
 from tlkeras.models.vgg9 import vgg9
 
 LIMIT = 1e-9
-FLOOR = 1e-3  # of the largest norm among the tensors of one quantity: smaller ones are compared with that
 GENERATOR = Path(__file__).parent / "golden" / "l2t_weights.py"
 BLOCKS = [f"s{stage}b{block}" for stage in (1, 2, 3) for block in range(1, 6)]
 PAIRS = [(source, target) for source in SOURCE_FEATURES for target in TARGET_FEATURES]
@@ -49,19 +48,6 @@ def generator(folder: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@contextlib.contextmanager
-def float64() -> Iterator[None]:
-    """Build Keras layers in float64."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)
-        keras.config.set_dtype_policy(before)
 
 
 def assign(model: keras.Model, values: Arrays, prefix: str) -> None:
@@ -78,7 +64,7 @@ class Case:
     def __init__(self, name: str, weights: ModuleType) -> None:
         self.method = name.split("_")[0]
         official = "officialinit" in name
-        with float64():
+        with dtype("float64"):
             self.source, self.target = resnet32(preprocessing=None), vgg9(preprocessing=None)
         assign(self.source, weights.source(), "src")
         assign(self.target, weights.target(), "tgt")
@@ -197,35 +183,6 @@ class Case:
 def doubles(values: np.ndarray) -> tf.Tensor:
     """Return a float64 tensor."""
     return tf.constant(values, tf.float64)
-
-
-def summary(name: str, tensors: list, velocities: list = ()) -> Arrays:
-    """Return norm, sum and up to 64 entries of each tensor."""
-    flat = [np.asarray(x).ravel() for x in tensors]
-    counts = [min(64, x.size) for x in flat]
-    facts = {
-        f"{name}/norm": [np.linalg.norm(x) for x in flat],
-        f"{name}/sum": [x.sum() for x in flat],
-        f"{name}/sample": np.concatenate([x[np.arange(k) * (x.size // k)] for x, k in zip(flat, counts, strict=True)]),
-    }
-    return facts | ({f"{name}/momentum_norm": [np.linalg.norm(x) for x in velocities]} if velocities else {})
-
-
-def errors(found: Mapping, oracle: Mapping) -> dict[str, float]:
-    """Return the worst relative error of each quantity: all names that differ in numbers alone are one."""
-    ignored = ("lr", "target_names")
-    groups = collections.defaultdict(list)
-    for name, wanted in oracle.items():
-        if name in ignored:
-            continue
-        got = np.asarray(found[name]) if name in found else np.full(wanted.shape, np.nan)
-        difference = np.inf if got.shape != wanted.shape else np.linalg.norm(np.ravel(got - wanted))
-        groups[re.sub(r"(?<=/)\d+|(?<=bn)\d+", "#", name)].append((difference, np.linalg.norm(np.ravel(wanted))))
-    worst = {}
-    for group, rows in groups.items():
-        differences, norms = np.array(rows).T
-        worst[group] = float((differences / np.maximum(norms, FLOOR * norms.max() or 1)).max())
-    return worst
 
 
 def resizing_error(oracle: Arrays) -> float:
