@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
+from tlkeras.models.resnet32 import FEATURES
 from tlkeras.reports import l2t as report
 from tlkeras.reports import l2t_data as images
 from tlkeras.reports import l2t_tables
@@ -81,3 +83,14 @@ def test_a_run_keeps_what_tables_and_figures_need(arm):
     asked = set(report.QUESTIONS[settings.method].split())
     assert set(result.details["answers"]) == asked
     assert [len(look) for look in result.details["answers"].get("where", [])] == [15] * (3 if asked else 0)
+
+
+def test_the_maps_of_a_random_source_are_no_larger_than_those_of_a_trained_one():
+    assert images.pretrained()["stand_in"]
+    pictures = images.small("stl10")["train"][0][:32].astype(np.float32)
+    source = images.source("stl10")
+    maps = keras.Model(source.input, [source.get_layer(name).output for name in FEATURES])(pictures, training=False)
+    assert all(0.1 < float(np.square(np.asarray(x)).mean()) < 20 for x in maps)
+    assert all(
+        np.array_equal(a, b) for a, b in zip(source.get_weights(), images.source("stl10").get_weights(), strict=True)
+    )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras
 
 SIDE = 32
+STATISTICS = 500  # images for the moving statistics of a random source
 
 
 @functools.cache
@@ -78,16 +79,24 @@ def pretrained() -> dict:
         resnet32(weights=SHIPPED)
         return {"name": SHIPPED, "fingerprint": weights.record(f"resnet32_{SHIPPED}")["sha256"][:16], "stand_in": False}
     except weights.WeightFileError:
-        return {"name": "random", "fingerprint": "random resnet32", "stand_in": True}
+        return {"name": "random", "fingerprint": "random resnet32, statistics of the images", "stand_in": True}
 
 
-def source() -> keras.Model:
-    """Return ResNet32 with the weights of `pretrained`."""
+def source(dataset: str) -> keras.Model:
+    """Return ResNet32 with the weights of `pretrained`.
+
+    Random weights get the moving statistics of images of `dataset`: with statistics that fit nothing, the maps grow
+    from block to block, by a thousand times, and what imitates them becomes infinite.
+    """
     import keras
 
     from tlkeras.models.resnet32 import resnet32
+    from tlkeras.transfer.batchnorm import recalibrate
 
     name = pretrained()["name"]
-    if name == "random":
-        keras.utils.set_random_seed(0)
-    return resnet32(weights=None if name == "random" else name)
+    if name != "random":
+        return resnet32(weights=name)
+    keras.utils.set_random_seed(0)
+    model = resnet32(weights=None)
+    recalibrate(model, small(dataset)["train"][0][:STATISTICS])
+    return model
