@@ -29,7 +29,7 @@ def table(runs: Sequence[Mapping], dataset: str) -> list[dict]:
             found = stats.summarize(values) if values else None
             row = {"per_class": str(count), "method": method}
             row["reported"] = report.REFERENCE.get((arm, ACCURACY), {}).get("value")
-            row["reported_n"] = l2t_tables.REPEATS if row["reported"] else None
+            row["reported_n"] = l2t_tables.REPEATS
             row |= {key: getattr(found, key, None) for key in ("mean", "ci_low", "ci_high")}
             rows.append(row | {"n": len(values)})
     return rows
