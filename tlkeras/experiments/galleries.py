@@ -1,5 +1,6 @@
 """Pictures of images: a grid, each with its label."""
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib
@@ -7,6 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlkeras.experiments import _style
+
+LETTER = 0.1  # inches, of a letter of the 12 point text
 
 
 @matplotlib.rc_context(_style.STYLE)
@@ -16,7 +19,7 @@ def gallery(images: np.ndarray, *, columns: int, titles: Sequence[str] | None = 
     Args:
         images: `(n, height, width, 1 or 3)`, values 0..255.
         columns: images in a row.
-        titles: above each image; None for none.
+        titles: above each image, wrapped where they are wider; None for none.
         caption: above the figure.
 
     Returns:
@@ -34,6 +37,13 @@ def gallery(images: np.ndarray, *, columns: int, titles: Sequence[str] | None = 
     for index, image in enumerate(images):
         panels[index].imshow(image.squeeze().astype(np.uint8), cmap="gray", vmin=0, vmax=255)
         if titles is not None:
-            panels[index].set_title(titles[index])
+            panels[index].set_title(_wrapped(titles[index], columns))
     figure.suptitle(caption)
     return figure
+
+
+def _wrapped(title: str, columns: int) -> str:
+    """Break the lines of a title that are wider than a column; names_of_files come apart at their underscores."""
+    widest = int(_style.WIDTH / columns / LETTER)
+    lines = [line if len(line) <= widest else line.replace("_", " ") for line in title.splitlines()]
+    return "\n".join(textwrap.fill(line, widest) for line in lines)
