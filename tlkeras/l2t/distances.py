@@ -48,7 +48,7 @@ def by_products(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, goal: Goal) ->
     """
     places, inputs = x.shape[1], x.shape[-1]
     products = tf.reshape(derivatives.gram(x), (-1, inputs)) @ kernel
-    crossed = tf.matmul(x, goal.maps, transpose_a=True)
-    inner = tf.reshape(products, tf.shape(crossed[..., :-1])) - 2 * crossed[..., :-1] + 2 * bias * crossed[..., -1:]
+    crossed, total = tf.split(tf.matmul(x, goal.maps, transpose_a=True), [-1, 1], axis=-1)
+    inner = tf.reshape(products, tf.shape(crossed)) - 2 * crossed + 2 * bias * total
     rest = goal.squares - 2 * bias * goal.sums
     return ((tf.reduce_sum(kernel * inner, 1) + rest) / places + tf.square(bias))[:, None]

@@ -160,7 +160,8 @@ def _second_derivative(
     to_gamma = batch.inverse * batch.count * q
     of_x = -batch.inverse * (gamma * batch.inverse**2 * q + of_upstream * mean_along)
     constant = -batch.mean * of_x - mean_total * of_upstream
-    to_x = tf.add_n([_affine(x, of_x, constant), scaled, pulled * (-batch.inverse * mean_along)])
+    of_pulled = -batch.inverse * mean_along
+    to_x = tf.add_n([_affine(x, of_x, constant), scaled, _affine(pulled, of_pulled, tf.zeros_like(of_pulled))])
     return to_x, to_gamma, to_upstream
 
 
