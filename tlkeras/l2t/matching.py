@@ -106,11 +106,12 @@ class Matching:
 
 def resized(x: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Resize maps `(batch, h, w, channels)`: bilinear, half-pixel centres, no antialiasing, in the maps' own dtype."""
-    if x.shape[1] != height:
-        x = tf.einsum("oi,biwc->bowc", tf.constant(interpolation(x.shape[1], height), x.dtype), x)
-    if x.shape[2] != width:
-        x = tf.einsum("oi,bhic->bhoc", tf.constant(interpolation(x.shape[2], width), x.dtype), x)
-    return x
+    h, w, channels = x.shape[1:]
+    if h != height:
+        x = tf.constant(interpolation(h, height), x.dtype) @ tf.reshape(x, (-1, h, w * channels))
+    if w != width:
+        x = tf.constant(interpolation(w, width), x.dtype) @ tf.reshape(x, (-1, w, channels))
+    return tf.reshape(x, (-1, height, width, channels))
 
 
 def interpolation(size: int, resized_to: int) -> np.ndarray:

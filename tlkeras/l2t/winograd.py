@@ -74,13 +74,18 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     down, across = _along_axis(height), _along_axis(width)
     places = len(down.kernel) * len(across.kernel)
     grid = down.images.shape[1], across.images.shape[1]
-    tiles = _tiles(down.images, across.images, tf.transpose(images, (1, 2, 0, 3)))
+    together = max(height, width) <= AT_ONCE
+    tiles = (_tiles if together else _tiles_by_row)(down.images, across.images, tf.transpose(images, (1, 2, 0, 3)))
+    first = tiles.shape[:-2]  # the tiles down, where rows of tiles stay apart
     factors = tf.reshape(_applied(np.kron(down.kernel, across.kernel), kernel), (places, channels, filters))
-    products = tf.matmul(tf.reshape(tiles, (places, -1, channels)), factors)
+    products = tf.matmul(tf.reshape(tiles, (*first, places, -1, channels)), factors)
     inside = len(down.outputs), len(across.outputs)
-    outputs = tf.reshape(_applied(np.kron(down.outputs, across.outputs), products), (*inside, *grid, -1, filters))
+    back = tf.constant(np.kron(down.outputs, across.outputs), images.dtype)
+    outputs = tf.matmul(back, tf.reshape(products, (*first, places, -1)))
+    outputs = tf.reshape(outputs, (*first, *inside, *grid[len(first) :], -1, filters))
     whole = [pixels * count for pixels, count in zip(inside, grid, strict=True)]
-    outputs = tf.reshape(tf.transpose(outputs, (4, 2, 0, 3, 1, 5)), (-1, *whole, filters))
+    order = (4, 2, 0, 3, 1, 5) if together else (4, 0, 1, 3, 2, 5)
+    outputs = tf.reshape(tf.transpose(outputs, order), (-1, *whole, filters))
     return outputs if whole == [height, width] else outputs[:, :height, :width]
 
 
@@ -90,13 +95,18 @@ def _applied(matrix: np.ndarray, x: tf.Tensor) -> tf.Tensor:
 
 
 def _tiles(down: np.ndarray, across: np.ndarray, x: tf.Tensor) -> tf.Tensor:
-    """Transform maps `(height, width, batch, channels)`; the first axes are the places, down and across, then tiles."""
-    (a, i, height), (b, j, width) = down.shape, across.shape
-    if max(height, width) <= AT_ONCE:
-        return _applied(np.einsum("aih,bjw->abijhw", down, across).reshape(-1, height * width), x)
-    rows = tf.reshape(_applied(down.reshape(-1, height), x), (a * i, width, -1))
+    """Transform maps `(height, width, batch, channels)` to `(places, tiles * batch * channels)`."""
+    places = len(down) * len(across)
+    tiles = _applied(np.einsum("aih,bjw->abijhw", down, across).reshape(-1, x.shape[0] * x.shape[1]), x)
+    return tf.reshape(tiles, (places, -1))
+
+
+def _tiles_by_row(down: np.ndarray, across: np.ndarray, x: tf.Tensor) -> tf.Tensor:
+    """Transform one axis after the other, to `(tiles down, places, tiles across * batch * channels)`."""
+    (a, i, height), (b, _, width) = down.shape, across.shape
+    rows = tf.reshape(_applied(down.transpose(1, 0, 2).reshape(-1, height), x), (i * a, width, -1))
     both = tf.matmul(tf.constant(across.reshape(1, -1, width), x.dtype), rows)
-    return tf.transpose(tf.reshape(both, (a, i, b, j, -1)), (0, 2, 1, 3, 4))
+    return tf.reshape(both, (i, a * b, -1))
 
 
 @functools.cache
