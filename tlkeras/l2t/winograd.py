@@ -70,23 +70,25 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         kernel: `(3, 3, channels, filters)`.
     """
     height, width, channels = images.shape[1:]
-    filters = kernel.shape[-1]
     down, across = _along_axis(height), _along_axis(width)
     places = len(down.kernel) * len(across.kernel)
-    grid = down.images.shape[1], across.images.shape[1]
-    together = max(height, width) <= AT_ONCE
-    tiles = (_tiles if together else _tiles_by_row)(down.images, across.images, tf.transpose(images, (1, 2, 0, 3)))
-    first = tiles.shape[:-2]  # the tiles down, where rows of tiles stay apart
-    factors = tf.reshape(_applied(np.kron(down.kernel, across.kernel), kernel), (places, channels, filters))
+    split = _tiles if max(height, width) <= AT_ONCE else _tiles_by_row
+    tiles = split(down.images, across.images, tf.transpose(images, (1, 2, 0, 3)))
+    first = tuple(tiles.shape[:-2])  # the tiles down, where rows of tiles stay apart
+    factors = tf.reshape(_applied(np.kron(down.kernel, across.kernel), kernel), (places, channels, kernel.shape[-1]))
     products = tf.matmul(tf.reshape(tiles, (*first, places, -1, channels)), factors)
-    inside = len(down.outputs), len(across.outputs)
-    back = tf.constant(np.kron(down.outputs, across.outputs), images.dtype)
-    outputs = tf.matmul(back, tf.reshape(products, (*first, places, -1)))
+    outputs = _maps(down, across, tf.reshape(products, (*first, places, -1)), kernel.shape[-1])
+    return outputs if outputs.shape[1:3] == (height, width) else outputs[:, :height, :width]
+
+
+def _maps(down: _Axis, across: _Axis, products: tf.Tensor, filters: int) -> tf.Tensor:
+    """Return `(batch, height, width, filters)` of whole tiles, from products in the order of the tiles' transform."""
+    outputs = tf.matmul(tf.constant(np.kron(down.outputs, across.outputs), products.dtype), products)
+    inside, grid = (len(down.outputs), len(across.outputs)), (down.images.shape[1], across.images.shape[1])
+    first = tuple(products.shape[:-2])
     outputs = tf.reshape(outputs, (*first, *inside, *grid[len(first) :], -1, filters))
-    whole = [pixels * count for pixels, count in zip(inside, grid, strict=True)]
-    order = (4, 2, 0, 3, 1, 5) if together else (4, 0, 1, 3, 2, 5)
-    outputs = tf.reshape(tf.transpose(outputs, order), (-1, *whole, filters))
-    return outputs if whole == [height, width] else outputs[:, :height, :width]
+    outputs = tf.transpose(outputs, (4, 0, 1, 3, 2, 5) if first else (4, 2, 0, 3, 1, 5))
+    return tf.reshape(outputs, (-1, inside[0] * grid[0], inside[1] * grid[1], filters))
 
 
 def _applied(matrix: np.ndarray, x: tf.Tensor) -> tf.Tensor:
