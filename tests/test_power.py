@@ -20,7 +20,8 @@ def test_smaller_differences_need_more_and_pairs_fewer():
     assert runs_needed(1, 0.1, paired=False) > 3.9 * runs_needed(1, 0.2, paired=False)
     assert runs_needed(1, 0.5, paired=True) == pytest.approx(runs_needed(1, 0.5, paired=False) / 2, abs=1)
     assert runs_needed(1, -0.5, paired=True) == runs_needed(1, 0.5, paired=True)
-    assert runs_needed(0.001, 1, paired=True) == 2
+    # Fewer cannot reach p <= 0.05, however clear the difference: the smallest exact p of 5 pairs is 1/16.
+    assert (runs_needed(0.001, 1, paired=True), runs_needed(0.001, 1, paired=False)) == (6, 4)
 
 
 @pytest.mark.parametrize("bad", [(0, 1, 0.05, 0.8), (1, 0, 0.05, 0.8), (1, 1, 1.5, 0.8), (1, 1, 0.05, 1)])

@@ -1,5 +1,6 @@
 """How many runs a test needs before it can see a difference of a given size."""
 
+import itertools
 import math
 
 from scipy import stats
@@ -9,6 +10,8 @@ RANK_EFFICIENCY = 3 / math.pi  # of Wilcoxon's and Mann-Whitney's tests beside t
 
 def runs_needed(std: float, difference: float, *, paired: bool, level: float = 0.05, power: float = 0.8) -> int:
     """Return how many runs an arm (or pairs) a two-sided rank test needs, for normally distributed scores.
+
+    Never fewer than the exact test needs to reach `level` at all: 6 pairs, or 4 runs an arm, for 0.05.
 
     Args:
         std: standard deviation of the scores of an arm, or of the differences of pairs, above 0.
@@ -27,7 +30,13 @@ def runs_needed(std: float, difference: float, *, paired: bool, level: float = 0
         raise ValueError(f"Expected std > 0, a difference, and level and power inside 0..1. Received: {received}")
     quantiles = stats.norm.ppf(1 - level / 2) + stats.norm.ppf(power)
     count = (quantiles * std / difference) ** 2 * (1 if paired else 2) / RANK_EFFICIENCY
-    return max(2, math.ceil(count))
+    return max(_smallest(level, paired), math.ceil(count))
+
+
+def _smallest(level: float, paired: bool) -> int:
+    """Return the fewest runs of which the most extreme outcome has a two-sided exact p of at most `level`."""
+    outcomes = (2**n if paired else math.comb(2 * n, n) for n in itertools.count(2))
+    return next(n for n, count in enumerate(outcomes, start=2) if 2 / count <= level)
 
 
 def p_if(means: tuple[float, float], half_widths: tuple[float, float], n: int, meaning: str) -> float:
