@@ -5,6 +5,8 @@ import math
 
 from scipy import stats
 
+from tlkeras.experiments.stats import smallest_p
+
 RANK_EFFICIENCY = 3 / math.pi  # of Wilcoxon's and Mann-Whitney's tests beside the t test, for normal scores
 
 
@@ -30,13 +32,8 @@ def runs_needed(std: float, difference: float, *, paired: bool, level: float = 0
         raise ValueError(f"Expected std > 0, a difference, and level and power inside 0..1. Received: {received}")
     quantiles = stats.norm.ppf(1 - level / 2) + stats.norm.ppf(power)
     count = (quantiles * std / difference) ** 2 * (1 if paired else 2) / RANK_EFFICIENCY
-    return max(_smallest(level, paired), math.ceil(count))
-
-
-def _smallest(level: float, paired: bool) -> int:
-    """Return the fewest runs of which the most extreme outcome has a two-sided exact p of at most `level`."""
-    outcomes = (2**n if paired else math.comb(2 * n, n) for n in itertools.count(2))
-    return next(n for n, count in enumerate(outcomes, start=2) if 2 / count <= level)
+    fewest = next(n for n in itertools.count(2) if smallest_p(n, None if paired else n) <= level)
+    return max(fewest, math.ceil(count))
 
 
 def p_if(means: tuple[float, float], half_widths: tuple[float, float], n: int, meaning: str) -> float:

@@ -172,6 +172,12 @@ def _interval(
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
+def smallest_p(first: int, second: int | None = None, *, alternative: str = "two-sided") -> float:
+    """Return the smallest p that so many scores could ever give: `first` pairs, or two arms of `first` and `second`."""
+    arrangements = 2.0**first if second is None else math.comb(first + second, first)
+    return min(1.0, (2 if alternative == "two-sided" else 1) / arrangements)
+
+
 def _paired(first: np.ndarray, second: np.ndarray, alternative: str, seed: int) -> Comparison:
     differences = np.round(first - second, 12)  # else 0.67 - 0.63 and 0.71 - 0.67 don't tie
     low, high = _interval((differences,), _mean, 0.95, seed)
@@ -186,7 +192,7 @@ def _paired(first: np.ndarray, second: np.ndarray, alternative: str, seed: int) 
         ci_low=low,
         ci_high=high,
         n=len(differences),
-        smallest_p=_smallest(2.0 ** -len(differences), alternative),
+        smallest_p=smallest_p(len(differences), alternative=alternative),
     )
 
 
@@ -214,7 +220,7 @@ def _unpaired(first: np.ndarray, second: np.ndarray, alternative: str, seed: int
         ci_low=low,
         ci_high=high,
         n=min(len(first), len(second)),
-        smallest_p=_smallest(1 / math.comb(len(first) + len(second), len(first)), alternative),
+        smallest_p=smallest_p(len(first), len(second), alternative=alternative),
     )
 
 
@@ -237,7 +243,3 @@ def _doubled_ranks(values: np.ndarray) -> np.ndarray:
 def _tail(probability: np.ndarray, observed: int, alternative: str) -> float:
     less, greater = float(probability[: observed + 1].sum()), float(probability[observed:].sum())
     return min(1.0, {"two-sided": 2 * min(less, greater), "greater": greater, "less": less}[alternative])
-
-
-def _smallest(one_arrangement: float, alternative: str) -> float:
-    return min(1.0, 2 * one_arrangement if alternative == "two-sided" else one_arrangement)
