@@ -57,10 +57,12 @@ def test_the_signs_can_only_mean_intervals():
     assert agree["95 % interval"] == 9 and agree["standard deviation"] < 9 and agree["standard error"] < 9
 
 
-def test_transfer_against_scratch_and_the_scarce_class():
+def test_methods_against_those_with_less_and_the_scarce_class():
     runs = made("stl10_5_scratch", noise(0)) + made("stl10_5_ufm", 0.1 + noise(1))
-    (row,) = claims.against_scratch(runs)
+    (row,) = claims.against(runs, "scratch")
     assert row["verdict"] == "first better"
+    runs += made("stl10_5_ww", 0.2 + noise(2))
+    assert [(row["first"], row["second"]) for row in claims.against(runs, "ufm")] == [("stl10_5_ww", "stl10_5_ufm")]
     runs = made("stl10_unbalanced_ww", [0.5, 0.7], "scarce_recall")
     rows = {row["arm"]: row for row in claims.unbalanced(runs)}
     assert rows["stl10_unbalanced_ww"]["mean"] == pytest.approx(0.6)

@@ -86,17 +86,21 @@ def _runs_needed(runs: Sequence[Mapping], pair: tuple[str, str], difference: flo
     return power.runs_needed(float(spread), difference, paired=True) if p is not None and spread > 0 else None
 
 
-def against_scratch(runs: Sequence[Mapping]) -> list[dict]:
-    """Compare every way to transfer with training from scratch, on the same draws.
+def against(runs: Sequence[Mapping], baseline: str) -> list[dict]:
+    """Compare every method that adds something to `baseline` with it, on the same draws.
+
+    Args:
+        runs: stored runs.
+        baseline: "scratch", with which all that transfer are compared, or "ufm", for those that learn what to imitate.
 
     Returns:
         Rows of `tables.comparison_rows`, p adjusted over all of them, for the sizes of which both arms have runs.
     """
     pairs = [
-        (arm_name(dataset, count, method), arm_name(dataset, count, "scratch"))
+        (arm_name(dataset, count, method), arm_name(dataset, count, baseline))
         for dataset, counts in l2t_tables.SIZES.items()
         for count in counts
-        for method in ("ufm", "ww", "www")
+        for method in report.METHODS[report.METHODS.index(baseline) + 1 :]
     ]
     there = {run["arm"] for run in runs}
     return tables.comparison_rows(runs, [pair for pair in pairs if there.issuperset(pair)], ACCURACY)
