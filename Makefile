@@ -30,7 +30,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 run: $(INSTALLED) ## run every notebook in minutes (PROFILE=quick) and render it: build/index.html
 	@$(RUN) -m tlkeras.experiments.notebooks --output build --profile $(or $(PROFILE),quick)
 
-test: $(INSTALLED) ## lint, unit tests and notebook tests: no network; about 11 minutes from a fresh clone
+test: $(INSTALLED) ## lint, unit tests and notebook tests, which need no network: about 12 minutes from a fresh clone
 	@echo "== ruff"
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "clean"
 	@echo "== pytest"
@@ -48,7 +48,7 @@ paper: $(INSTALLED) ## all reports at their own sizes: resumes where it was stop
 bench: $(INSTALLED) ## measure speed
 	@$(RUN) -m tlkeras bench
 
-pretrain: $(INSTALLED) ## train the weights in tlkeras/models/pretrained anew
+pretrain: $(INSTALLED) ## train the weights in tlkeras/models/pretrained anew: hours
 	@$(RUN) -m tlkeras pretrain
 
 clean: ## remove build and .venv

@@ -30,6 +30,27 @@ def test_a_clear_difference_holds_and_says_how_many_runs_the_reported_one_needs(
     assert 6 <= row["runs_needed"] < 10
 
 
+def test_so_many_runs_are_needed_that_the_corrected_p_can_decide():
+    runs = []
+    for arm in ("stl10_5", "stl10_10", "cifar10_10"):
+        runs += made(f"{arm}_www", 0.30 + noise(0, 5)) + made(f"{arm}_ww", 0.30 + noise(1, 5) / 100)
+    needed = {row["runs_needed"] for row in claims.findings(runs)} - {None}
+    assert min(needed) >= 7, "three rows: Holm's correction makes 3 / 2**5 of the smallest p of six pairs"
+
+
+def test_how_far_the_meta_networks_went():
+    run = made("stl10_10_www", [0.3])[0] | {"settings": dataclasses.asdict(report.ARMS["stl10_10_www"])}
+    answers = {
+        "where": [[0.0, 1.0, 3.0], [0.5, 1.0, 3.0]],
+        "what": [[1.0, 1.0], [0.9, 0.8]],
+        "which": [[[1.0]], [[0.7]]],
+    }
+    run["details"] = {"answers": answers}
+    (row,) = claims.learned([run])
+    assert (row["iterations"], row["where_moved"], row["what_even"], row["which_low"]) == ("200", 0.5, 0.8, 0.7)
+    assert 0.9 < row["where_alike"] < 1 and row["n"] == 1
+
+
 def test_no_difference_where_one_was_claimed_is_not_shown_and_few_runs_decide_nothing():
     runs = made("cifar10_30_www", noise(0)) + made("cifar10_30_ww", noise(1))
     assert claims.findings(runs)[0]["held"] == "not shown"

@@ -168,8 +168,39 @@ def test_unfit_data_are_refused(x, y, batch_size, message):
         made(pairs=[], **ALIKE).fit(x, y, epochs=1, batch_size=batch_size)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, r"at least one epoch.* Received: epochs=0, validation_every=1$"),
+        ({"validation_every": 0}, r"Received: epochs=3, validation_every=0$"),
+        ({"validation": (X[:0], Y[:0])}, r"Received: 0 images, 0 labels$"),
+        ({"validation": (X, Y + 1)}, r"Expected labels in 0\.\.2"),
+        ({"validation": (X[:, :4], Y)}, r"Received: shape=\(7, 4, 8, 3\)$"),
+    ],
+)
+def test_an_unfit_plan_is_refused_before_it_costs_an_epoch(options, message, tmp_path):
+    seen = []
+    watch = keras.callbacks.LambdaCallback(on_train_begin=seen.append)
+    with pytest.raises(ValueError, match=message):
+        made(pairs=[], **ALIKE).fit(*images(), **{**SMALL, **options}, callbacks=[watch])
+    assert not seen
+
+
 def test_models_that_do_not_fit_are_refused():
     source, target = networks()
+    with pytest.raises(ValueError, match=r"layers of the source out of .*Received: \['image'\]$"):
+        LearningToTransfer(source, target, [("image", "relu1")])
+    with pytest.raises(ValueError, match=r"in one precision, such as float32\. Received: \['float32', 'float64'\]$"):
+        LearningToTransfer(networks(name="float64")[0], target, PAIRS)
+    mixed = keras.Sequential([target, keras.layers.Dense(3, dtype="mixed_float16")])
+    with pytest.raises(ValueError, match=r"Received: \['float32', 'mixed_float16'\]$"):
+        LearningToTransfer(source, mixed, [], **ALIKE)
+    with pytest.raises(ValueError, match=r"0 or more lookahead steps\. Received: lookahead=-1$"):
+        Settings(lookahead=-1)
+    target.trainable = False
+    with pytest.raises(ValueError, match=r"weights to train\. Received: all frozen, or none$"):
+        LearningToTransfer(source, target, PAIRS)
+    target.trainable = True
     larger = keras.Model(inputs := keras.Input((9, 9, 3)), keras.layers.Conv2D(2, 3)(inputs))
     with pytest.raises(ValueError, match=r"take the same images\. Received: "):
         LearningToTransfer(larger, target, PAIRS)

@@ -1,5 +1,6 @@
 """What is kept of a training: the answers at every look, the path of single weights; the training stays the same."""
 
+import keras
 import numpy as np
 from l2t_helpers import PAIRS, images, networks
 
@@ -23,6 +24,27 @@ def test_the_answers_are_those_of_the_meta_networks_and_the_path_ends_at_the_wei
     assert len(path.weights) == 5 and len(path.moved) == 4 and min(path.moved) > 0
     assert np.isclose(path.weights[0][0], start, atol=1e-5)
     assert np.isclose(path.weights[-1][0], np.asarray(training.target.get_layer("conv1").kernel)[1, 2, 0, 3], atol=1e-5)
+
+
+def test_of_a_resumed_training_the_rest_is_kept_and_of_two_trainings_the_second(tmp_path):
+    answers, path = (
+        Answers(
+            training := LearningToTransfer(*networks(), PAIRS, settings=Settings(lookahead=1)), images()[0], every=2
+        ),
+        Trajectory("conv1", [(0, 0, 0, 0)]),
+    )
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+    options = {**SMALL, "checkpoint": tmp_path / "run.npz"}
+    training.fit(*images(), **options, callbacks=[Stop(), answers, path])
+    assert answers.epochs == [0, 2] and len(path.weights) == 3
+    end = answers.kept["where"][-1]
+    training.fit(*images(), **options, callbacks=[answers, path])
+    assert answers.epochs == [2, 4] and (len(path.weights), len(path.moved)) == (3, 2)
+    assert answers.kept["where"][0] == end and len(answers.kept["where"]) == 2
 
 
 def test_watching_changes_nothing():

@@ -12,7 +12,8 @@ from tlkeras import __main__ as command_line
 from tlkeras import benchmarks, data
 from tlkeras.experiments import environment
 from tlkeras.experiments.runs import Result
-from tlkeras.reports import tominet, tominet_sources
+from tlkeras.models import weights
+from tlkeras.reports import l2t_source, squeezenet_source, tominet, tominet_sources
 
 KEYS = ["report", "arm", "metric", "reported", "mean", "ci_low", "ci_high", "n", "profile", "data", "note"]
 
@@ -175,12 +176,29 @@ def test_pretrain_trains_the_named_or_all(capsys, monkeypatch):
         return {"test_accuracy": 0.9, "counts": {"test": 5}}
 
     monkeypatch.setattr(tominet_sources, "pretrain", pretrain)
+    monkeypatch.setattr(squeezenet_source, "pretrain", lambda: pretrain("squeezenet_tinyimagenet32"))
+    monkeypatch.setattr(l2t_source, "pretrain", lambda: pretrain("resnet32"))
     assert main(capsys, "pretrain", "letters", "mnist")[1].splitlines() == [
         "letters: test accuracy 0.9 (5 images)",
         "mnist: test accuracy 0.9 (5 images)",
     ]
     assert main(capsys, "pretrain")[0] == 0
-    assert trained == ["letters", "mnist", *tominet_sources.SOURCES]
+    assert trained == ["letters", "mnist", *command_line.TRAINED]
+    assert set(tominet_sources.SOURCES) < set(trained)
+
+
+def test_every_shipped_network_can_be_trained_again():
+    for path in weights.PRETRAINED.glob("*.json"):
+        assert json.loads(path.read_text())["command"].rpartition("pretrain ")[2] in command_line.TRAINED, path
+
+
+def test_a_benchmark_without_its_peer_says_what_to_install(monkeypatch, capsys):
+    def toy():
+        raise ModuleNotFoundError("No module named 'torch'")
+
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", {"toy": toy})
+    code, _, err = main(capsys, "bench", "toy")
+    assert code == 2 and ".[bench]" in err and err.rstrip().endswith("Received: No module named 'torch'")
 
 
 @pytest.mark.parametrize("arguments", [["table", "--json"], ["--help"]])

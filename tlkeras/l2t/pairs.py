@@ -34,7 +34,7 @@ def spatial_shapes(model: keras.Model, layers: Sequence[str], role: str) -> dict
     Raises:
         ValueError: an unknown layer, or one without a map of known size.
     """
-    known = {layer.name: layer for layer in model.layers}
+    known = {layer.name: layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)}
     if unknown := sorted(set(layers) - set(known)):
         raise ValueError(f"Expected layers of the {role} out of {list(known)}. Received: {unknown}")
     shapes = {name: tuple(known[name].output.shape[1:]) for name in layers}

@@ -25,6 +25,10 @@ class Settings:
     meta_decay: float = 1e-4  # official code: L2, in the gradient
     double_update: bool = True  # official code: the first lookahead step leaves its mark on the moving statistics
 
+    def __post_init__(self) -> None:
+        if self.lookahead < 0:
+            raise ValueError(f"Expected 0 or more lookahead steps. Received: lookahead={self.lookahead}")
+
 
 class Parts(NamedTuple):
     """What an iteration computes with."""

@@ -113,17 +113,22 @@ class LearningToTransfer:
 
         Returns:
             By name, one value an epoch: means of "loss", "cross_entropy", "matching" (beta included), "accuracy" and,
-            with meta-networks, "lookahead", "before" and "after"; "pairs", the terms of "matching"; "learning_rate";
+            with meta-networks, "lookahead" (the matching of its steps, summed), "before" and "after"; "pairs", the
+            terms of "matching"; "learning_rate";
             "val_loss" and "val_accuracy", None where the epoch was not validated.
 
         Raises:
-            ValueError: unfit images, labels or batch size, or a checkpoint of another training.
+            ValueError: unfit images, labels, epochs or batch size, or a checkpoint of another training. Of `augment`
+                only whether there is one can be compared.
             NonFiniteLossError: a loss became NaN or infinite. The weights are those before that iteration, and the
                 checkpoint is that of the last epoch before.
             WeightFileError: a damaged checkpoint.
         """
         plan = Plan(np.asarray(images), np.asarray(labels), epochs, batch_size, learning_rate, seed, augment)
-        inputs.check_data(self.target, plan.images, plan.labels, batch_size)
+        inputs.check_epochs(epochs, validation_every)
+        for part in ((plan.images, plan.labels), *([validation] if validation else [])):
+            inputs.check_images(self.target, *map(np.asarray, part))
+        inputs.check_batches(self.target, plan.labels, batch_size)
         history = self._resume(checkpoint, self._described | plan.description())
         evaluator = Evaluator(self.target)
         told = keras.callbacks.CallbackList(list(callbacks), model=self.target, epochs=epochs)

@@ -20,7 +20,8 @@ class Answers(keras.callbacks.Callback):
 
     After training: `epochs`, how many had passed at each look; `kept`, by question that is asked, means over the
     images: "what", the entropy of each pair's channel weights as a part of the largest possible, `(looks, pairs)`,
-    0..1; "where", the weight of each pair, `(looks, pairs)`, 0..6; "which", `(looks, channels, 9)`, above 0.
+    0..1; "where", the weight of each pair, `(looks, pairs)`, 0..6; "which", `(looks, channels, 9)`, above 0. Of a
+    resumed training, the looks from where it went on.
     """
 
     def __init__(
@@ -33,8 +34,13 @@ class Answers(keras.callbacks.Callback):
         self.kept: dict[str, list] = {}
 
     def on_train_begin(self, logs: dict | None = None) -> None:
+        """Forget an earlier training."""
+        self.epochs, self.kept = [], {}
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Look before the first epoch."""
-        self._look(0)
+        if not self.epochs:
+            self._look(epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Look, where an epoch is due."""
@@ -65,7 +71,7 @@ class Trajectory(keras.callbacks.Callback):
         indices: of the weights in its kernel, as Keras keeps it.
 
     After training: `weights` `(epochs + 1, indices)`; `moved` `(epochs,)`, how far the trained weights went in each
-    epoch, as a part of their length.
+    epoch, as a part of their length. A resumed training keeps the epochs from where it went on.
     """
 
     def __init__(self, layer: str, indices: Sequence[tuple[int, ...]]) -> None:
@@ -76,8 +82,13 @@ class Trajectory(keras.callbacks.Callback):
         self._before: np.ndarray | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
+        """Forget an earlier training."""
+        self.weights, self.moved, self._before = [], [], None
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """Note where the weights start."""
-        self._note()
+        if not self.weights:
+            self._note()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Note where they are."""

@@ -9,6 +9,7 @@ from tlkeras.experiments import selection, stats, tables
 from tlkeras.reports import ants_bees as report
 
 AUC, GAP, SECONDS = "validation_roc_auc", "gap_loss", "training_seconds"
+NAMES = {AUC: "validation ROC AUC", GAP: "gap of the losses", SECONDS: "training seconds an epoch"}
 # A conclusion holds if the first arm is better in each of its comparisons.
 CLAIMS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "AlexNet: full training and thawed last layers overfit": (
@@ -70,7 +71,7 @@ def _tested(runs: Sequence[Mapping], comparisons: Sequence[tuple[str, str, str]]
         lower_is_better = metric.endswith(tables.LOWER_IS_BETTER)
         better = result.effect < 0.5 if lower_is_better else result.effect > 0.5
         rows.append({
-            "comparison": f"{arms[0]} against {arms[1]}, {metric.replace('_', ' ')}", "better": better, "p": result.p,
+            "comparison": f"{arms[0]} against {arms[1]}, {NAMES[metric]}", "better": better, "p": result.p,
             "smallest_p": result.smallest_p, "difference": result.difference, "effect": result.effect, "n": result.n,
         })  # fmt: skip
     return rows

@@ -108,7 +108,7 @@ def training(arm: Settings, seed: int) -> LearningToTransfer:
     model = vgg9(images.target(arm.dataset).num_classes, blocks=blocks)
     pairs = [] if arm.method == "scratch" else [(source, target) for source in FROM for target in TO]
     asked = {question: question in QUESTIONS[arm.method].split() for question in ("what", "where", "which")}
-    return LearningToTransfer(images.source(arm.dataset) if pairs else model, model, pairs, seed=seed, **asked)
+    return LearningToTransfer(images.source() if pairs else model, model, pairs, seed=seed, **asked)
 
 
 def run(arm: Settings, seed: int) -> Result:

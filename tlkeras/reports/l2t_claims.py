@@ -1,5 +1,7 @@
 """What report 003 concludes, put to the test on stored runs, and what its numbers can mean."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -41,9 +43,9 @@ def findings(runs: Sequence[Mapping]) -> list[dict]:
     Returns:
         Rows with dataset, per_class, reported_difference, reported_p (as printed), difference, ci_low, ci_high,
         mann_whitney_p, paired_p (both Holm-adjusted over the rows), n, held, and runs_needed: how many pairs would show
-        the reported difference in four of five studies, by the spread of ours (None with fewer than 3, or where the
-        report saw none). `held` is "held" where both saw the same ("better", or nothing), else "not shown", "did not
-        hold", or "not decided (n too small)".
+        the reported difference in four of five studies, as one of so many rows and by the spread of ours (None with
+        fewer than 3, or where the report saw none). `held` is "held" where both saw the same ("better", or nothing),
+        else "not shown", "did not hold", or "not decided (n too small)".
     """
     cells = [
         (dataset, count, difference, p)
@@ -54,13 +56,15 @@ def findings(runs: Sequence[Mapping]) -> list[dict]:
     pairs = [tuple(arm_name(dataset, count, method) for method in ("www", "ww")) for dataset, count, *_ in cells]
     paired = tables.comparison_rows(runs, pairs, ACCURACY)
     unpaired = tables.comparison_rows(runs, pairs, ACCURACY, paired=False)
+    level = tables.LEVEL / max(1, len(cells))  # what Holm's correction asks of the smallest p
     return [
         {
             "dataset": dataset, "per_class": str(count), "reported_difference": difference,
             "reported_p": "p > 0.05" if p is None else f"{p:.3f}",
             **{key: row[key] for key in ("difference", "ci_low", "ci_high")},
             "mann_whitney_p": other["p_adjusted"], "paired_p": row["p_adjusted"], "n": row["n"],
-            "held": _held(row["verdict"], p is not None), "runs_needed": _runs_needed(runs, pair, difference, p),
+            "held": _held(row["verdict"], p is not None),
+            "runs_needed": None if p is None else _runs_needed(runs, pair, difference, level),
         }
         for (dataset, count, difference, p), pair, row, other in zip(cells, pairs, paired, unpaired, strict=True)
     ]  # fmt: skip
@@ -79,11 +83,44 @@ def _held(verdict: str, claimed: bool) -> str:
     return "held" if verdict == "no difference shown" else "did not hold"
 
 
-def _runs_needed(runs: Sequence[Mapping], pair: tuple[str, str], difference: float, p: float | None) -> int | None:
+def _runs_needed(runs: Sequence[Mapping], pair: tuple[str, str], difference: float, level: float) -> int | None:
     draws = tables.shared_draws(runs, *pair)
     scores = [tables.metric_by_seed(runs, arm, ACCURACY) for arm in pair]
     spread = np.std([scores[0][seed] - scores[1][seed] for seed in draws], ddof=1) if len(draws) > 2 else 0.0
-    return power.runs_needed(float(spread), difference, paired=True) if p is not None and spread > 0 else None
+    return power.runs_needed(float(spread), difference, paired=True, level=level) if spread > 0 else None
+
+
+def learned(runs: Sequence[Mapping]) -> list[dict]:
+    """Say how far the meta-networks went from their random start, for each size and method that asks.
+
+    Returns:
+        Rows with dataset, per_class, method, iterations, where_moved (the largest change of a pair's weight, which is
+        0..6), where_alike (the least correlation, over the runs, of the pairs' weights at the start and at the end),
+        what_even (the least entropy of channel weights at the end, as a part of that of equal ones), which_low and
+        which_high (the range of pixel weights at the end, 1 at the start; None where not asked), n.
+    """
+    rows = []
+    for dataset, counts in l2t_tables.SIZES.items():
+        for count, method in itertools.product(counts, ("ww", "www")):
+            own = [run for run in runs if run["arm"] == arm_name(dataset, count, method)]
+            if own:
+                rows.append({"dataset": dataset, "per_class": str(count), "method": method, **_learned(own)})
+    return rows
+
+
+def _learned(runs: Sequence[Mapping]) -> dict:
+    settings, answers = runs[0]["settings"], [run["details"]["answers"] for run in runs]
+    where = [(np.array(said["where"][0]), np.array(said["where"][-1])) for said in answers]
+    which = [said["which"][-1] for said in answers if "which" in said]
+    return {
+        "iterations": str(settings["epochs"] * math.ceil(_images(settings) / settings["batch_size"])),
+        "where_moved": float(max(np.abs(end - start).max() for start, end in where)),
+        "where_alike": float(min(np.corrcoef(start, end)[0, 1] for start, end in where)),
+        "what_even": float(min(min(said["what"][-1]) for said in answers)),
+        "which_low": float(np.min(which)) if which else None,
+        "which_high": float(np.max(which)) if which else None,
+        "n": len(runs),
+    }
 
 
 def against(runs: Sequence[Mapping], baseline: str) -> list[dict]:
@@ -147,11 +184,15 @@ def hours(runs: Sequence[Mapping]) -> float | None:
         own = [run for run in runs if run["settings"]["method"] == method]
         if not own:
             return None
-        batches = [min(_images(run["settings"]), run["settings"]["batch_size"]) for run in own]
+        batches = [_mean_batch(run["settings"]) for run in own]
         seconds = [run["metrics"]["iteration_seconds"] / count for run, count in zip(own, batches, strict=True)]
         arms = [asdict(arm) for arm in report.ARMS.values() if arm.method == method]
         total += np.median(seconds) * sum(_images(arm) * arm["epochs"] for arm in arms) * l2t_tables.REPEATS
     return float(total) / 3600
+
+
+def _mean_batch(settings: Mapping) -> float:
+    return _images(settings) / math.ceil(_images(settings) / settings["batch_size"])
 
 
 def _images(settings: Mapping) -> int:

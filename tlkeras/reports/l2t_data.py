@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import keras
 
 SIDE = 32
-STATISTICS = 500  # images for the moving statistics of a random source
 
 
 @functools.cache
@@ -65,38 +64,19 @@ def scarce_class(seed: int, classes: int) -> int:
 
 @functools.cache
 def pretrained() -> dict:
-    """Return which source weights there are: Jang et al.'s, else those of this project, else random ones, named so."""
+    """Return which source weights there are: Jang et al.'s, else those of this project, named a stand-in."""
     from tlkeras.models import backbones, weights
-    from tlkeras.models.resnet32 import SHIPPED, resnet32
+    from tlkeras.models.resnet32 import SHIPPED
 
     try:
         backbones.fetch("resnet32")
-        record = backbones.RECORDS["resnet32"]
-        return {"name": "official", "fingerprint": record.checksum[:16], "stand_in": False}
+        return {"name": "official", "fingerprint": backbones.RECORDS["resnet32"].checksum[:16], "stand_in": False}
     except backbones.WeightsUnavailableError:
-        pass
-    try:
-        resnet32(weights=SHIPPED)
-        return {"name": SHIPPED, "fingerprint": weights.record(f"resnet32_{SHIPPED}")["sha256"][:16], "stand_in": False}
-    except weights.WeightFileError:
-        return {"name": "random", "fingerprint": "random resnet32, statistics of the images", "stand_in": True}
+        return {"name": SHIPPED, "fingerprint": weights.record(f"resnet32_{SHIPPED}")["sha256"][:16], "stand_in": True}
 
 
-def source(dataset: str) -> keras.Model:
-    """Return ResNet32 with the weights of `pretrained`.
-
-    Random weights get the moving statistics of images of `dataset`: with statistics that fit nothing, the maps grow
-    from block to block, by a thousand times, and what imitates them becomes infinite.
-    """
-    import keras
-
+def source() -> keras.Model:
+    """Return ResNet32 with the weights of `pretrained`."""
     from tlkeras.models.resnet32 import resnet32
-    from tlkeras.transfer.batchnorm import recalibrate
 
-    name = pretrained()["name"]
-    if name != "random":
-        return resnet32(weights=name)
-    keras.utils.set_random_seed(0)
-    model = resnet32(weights=None)
-    recalibrate(model, small(dataset)["train"][0][:STATISTICS])
-    return model
+    return resnet32(weights=pretrained()["name"])

@@ -1,9 +1,12 @@
 """The source network of report 003: ResNet32 on Tiny ImageNet at 32x32, trained here, resumable epoch by epoch."""
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from tlkeras import data
 from tlkeras.experiments import environment
@@ -36,7 +39,8 @@ def train(settings: Settings, checkpoint: Path) -> tuple[keras.Model, dict]:
     """Train, or go on from the checkpoint, which is written after every epoch; the last epoch's weights are kept.
 
     Returns:
-        The model, and its record: settings, data, counts, test accuracy and loss, curves, versions.
+        The model, its weights rounded to float16, as they are shipped; and its record: settings, data, counts, test
+        accuracy and loss of these weights, curves, versions.
 
     Raises:
         DataUnavailableError: the data could not be had.
@@ -53,6 +57,7 @@ def train(settings: Settings, checkpoint: Path) -> tuple[keras.Model, dict]:
         learning_rate=settings.learning_rate, seed=settings.seed, augment=random_flip_crop(settings.padding),
         validation=(source.x_test, source.y_test), validation_every=settings.validation_every, checkpoint=checkpoint,
     )  # fmt: skip
+    model.set_weights([value.astype(np.float16).astype(np.float32) for value in model.get_weights()])
     loss, accuracy = evaluate(model, source.x_test, source.y_test)
     record = {
         "settings": asdict(settings),
@@ -73,12 +78,16 @@ def pretrain(folder: Path = weights.PRETRAINED, checkpoint: Path | None = None) 
 
     Args:
         folder: where the weights and their record go.
-        checkpoint: where a stopped training goes on from; by default a file in the cache.
+        checkpoint: where a stopped training goes on from; by default a file in the cache, of these settings' own.
+            Deleted at the end.
 
     Raises:
         DataUnavailableError: the data could not be had; what is shipped stays as it was.
     """
-    checkpoint = checkpoint or data.home() / "weights" / f"{NAME}.checkpoint.npz"
-    model, record = train(Settings(), checkpoint)
+    settings = Settings()
+    own = hashlib.sha256(json.dumps(asdict(settings)).encode()).hexdigest()[:8]
+    checkpoint = checkpoint or data.home() / "weights" / f"{NAME}.{own}.checkpoint.npz"
+    model, record = train(settings, checkpoint)
     weights.save(model, folder / f"{NAME}.npz", record, dtype="float16")
+    checkpoint.unlink()
     return record

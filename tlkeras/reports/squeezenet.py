@@ -34,7 +34,7 @@ class Settings:
     preprocessing: str = "unit"  # not stated; 0..1 gives the report's numbers
     weights: str | None = "imagenet"
     dropout: float = 0.5  # not stated; the original's, before conv10
-    head_relu: bool = False  # not stated; with it the head alone stays at 16 %
+    head_relu: bool = False  # not stated; the original has one, which costs the head alone some points
     batch_size: int = 32  # page 1
     train_count: int = 40_000  # page 1; validation and test 10,000 each
     validation_count: int = 10_000

@@ -11,6 +11,7 @@ from tlkeras.reports import strategies_rates as rates
 from tlkeras.reports.strategies_data import SIMILAR
 
 ACCURACY = "test_accuracy"
+FEWEST = 5  # draws; the bootstrap interval of fewer is little more than their range
 
 
 def findings(runs: Sequence[Mapping]) -> list[dict]:
@@ -18,7 +19,8 @@ def findings(runs: Sequence[Mapping]) -> list[dict]:
 
     The advised one is compared with each of the other two on the same draws. `held` is decided against the better of
     the two, by the 95 % interval of the mean difference: "best" (above zero), "not worse" (zero in it), "worse"
-    (below), "not decided" (one run). p is adjusted (Holm) over all comparisons; few seeds cannot make it small.
+    (below), "not decided (n too small)" with fewer than five draws, of which a bootstrap says nothing. p is adjusted
+    (Holm) over all comparisons; few seeds cannot make it small.
 
     Returns:
         Rows with quadrant, target, size, advised, accuracy, rival, rival_accuracy, difference, ci_low, ci_high,
@@ -57,8 +59,8 @@ def _complete(runs: Sequence[Mapping]) -> list[tuple]:
 
 
 def _held(row: Mapping) -> str:
-    if row["n"] < 2 or not np.isfinite([row["ci_low"], row["ci_high"]]).all():
-        return "not decided"
+    if row["n"] < FEWEST:
+        return "not decided (n too small)"
     if row["ci_low"] > 0:
         return "best"
     return "not worse" if row["ci_high"] >= 0 else "worse"
