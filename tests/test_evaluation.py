@@ -44,6 +44,8 @@ def test_equals_keras(build):
         (keras.layers.Dense(3, activation="softmax"), False),
         (keras.layers.Dense(3), True),
         (keras.layers.Flatten(), True),
+        (keras.Sequential([keras.layers.Dense(3), keras.layers.Softmax()]), False),
+        (keras.Sequential([keras.layers.Dense(3)]), True),
     ],
 )
 def test_logits_are_told_from_probabilities(layer, logits):

@@ -93,8 +93,10 @@ def compile_classifier(model: keras.Model, optimizer: keras.optimizers.Optimizer
 
 
 def has_logits(model: keras.Model) -> bool:
-    """Whether the outputs are logits: the last layer is no softmax."""
+    """Whether the outputs are logits: the last layer, or that of a model in its place, is no softmax."""
     last = model.layers[-1]
+    if isinstance(last, keras.Model):
+        return has_logits(last)
     softmax = getattr(last, "activation", None) is keras.activations.softmax
     return not softmax and not isinstance(last, keras.layers.Softmax)
 
