@@ -5,9 +5,13 @@ import contextlib
 import keras
 import numpy as np
 
+from tlkeras.l2t import LearningToTransfer, Settings
 from tlkeras.models.resnet32 import resnet32
 from tlkeras.models.vgg9 import vgg9
 
+SMALL = {"epochs": 3, "batch_size": 6, "learning_rate": 0.05}
+ALIKE = {"what": False, "where": False}
+SHORT = Settings(lookahead=1)  # is traced sooner
 PAIRS = [("s1b1", "relu1"), ("s2b1", "relu1"), ("s1b1", "relu2")]  # maps 8 and 4 wide, with 8 and 4
 
 
@@ -31,6 +35,11 @@ def networks(seed=0, name="float32", preprocessing="torch"):
         source = resnet32(4, (8, 8, 3), filters=(4, 6), blocks=1, preprocessing=preprocessing)
         target = vgg9(3, (8, 8, 3), blocks=((5,), (6,)), preprocessing=preprocessing)
     return source, target
+
+
+def made(pairs=PAIRS, settings=SHORT, **options):
+    """Return the training of both."""
+    return LearningToTransfer(*networks(), pairs, settings=settings, **options)
 
 
 def images(count=12, seed=0):

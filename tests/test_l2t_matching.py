@@ -47,6 +47,7 @@ def test_pairs_are_grouped_by_the_targets_layer_and_come_apart_again(models):
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
+        ([("image", "relu1")], r"layers of the source out of \['preprocessing'.*Received: \['image'\]$"),
         ([("s9", "relu1")], r"layers of the source out of \['preprocessing'.*Received: \['s9'\]$"),
         ([("s1b1", "relu9")], r"layers of the target out of .*Received: \['relu9'\]$"),
         ([("s1b1", "fc")], r"a map \(height, width, channels\).*Received: target layer 'fc' with \(3,\)$"),

@@ -1,4 +1,4 @@
-"""Training: learns, resumes to the same numbers, stops at NaN with the last good weights, and refuses what is unfit."""
+"""Training: learns, resumes to the same numbers, and stops at NaN with the last good weights."""
 
 import warnings
 
@@ -6,14 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from l2t_helpers import PAIRS, images, networks
+from l2t_helpers import ALIKE, PAIRS, SHORT, SMALL, images, made, networks
 
 from tlkeras.l2t import LearningToTransfer, MissingClassesWarning, NonFiniteLossError, Settings
 from tlkeras.l2t.functional import Network
 from tlkeras.models.weights import WeightFileError, fingerprint
 from tlkeras.transfer.augment import random_flip_crop
-
-SMALL = {"epochs": 3, "batch_size": 6, "learning_rate": 0.05}
 
 
 class KilledError(BaseException):
@@ -33,14 +31,6 @@ class Kill(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if self.now == self.epoch:
             raise KilledError
-
-
-ALIKE = {"what": False, "where": False}
-SHORT = Settings(lookahead=1)  # is traced sooner
-
-
-def made(pairs=PAIRS, settings=SHORT, **options):
-    return LearningToTransfer(*networks(), pairs, settings=settings, **options)
 
 
 def everything(learner):
@@ -146,68 +136,6 @@ def test_missing_classes_are_named_once():
     with pytest.warns(MissingClassesWarning, match=r"No training image of the classes \[2\], out of 3$") as warned:
         made(pairs=[], **ALIKE).fit(x, np.minimum(y, 1), epochs=2, batch_size=3)
     assert sum(warning.category is MissingClassesWarning for warning in warned) == 1
-
-
-X, Y = images(7)
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "batch_size", "message"),
-    [
-        (X, Y, 6, r"at least two images in every batch.*Received: 7 images in batches of 6$"),
-        (X, Y, 1, r"at least two images in every batch"),
-        (X[:, :4], Y, 7, r"Expected images \(n, 8, 8, 3\)\. Received: shape=\(7, 4, 8, 3\)$"),
-        (X, Y[:5], 7, r"Received: 7 images, 5 labels$"),
-        (X[:0], Y[:0], 7, r"Received: 0 images, 0 labels$"),
-        (X, Y + 1, 7, r"Expected labels in 0\.\.2"),
-        (np.where(X < 9, np.nan, X), Y, 7, r"Received: NaN or infinity$"),
-    ],
-)
-def test_unfit_data_are_refused(x, y, batch_size, message):
-    with pytest.raises(ValueError, match=message):
-        made(pairs=[], **ALIKE).fit(x, y, epochs=1, batch_size=batch_size)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"epochs": 0}, r"at least one epoch.* Received: epochs=0, validation_every=1$"),
-        ({"validation_every": 0}, r"Received: epochs=3, validation_every=0$"),
-        ({"validation": (X[:0], Y[:0])}, r"Received: 0 images, 0 labels$"),
-        ({"validation": (X, Y + 1)}, r"Expected labels in 0\.\.2"),
-        ({"validation": (X[:, :4], Y)}, r"Received: shape=\(7, 4, 8, 3\)$"),
-    ],
-)
-def test_an_unfit_plan_is_refused_before_it_costs_an_epoch(options, message, tmp_path):
-    seen = []
-    watch = keras.callbacks.LambdaCallback(on_train_begin=seen.append)
-    with pytest.raises(ValueError, match=message):
-        made(pairs=[], **ALIKE).fit(*images(), **{**SMALL, **options}, callbacks=[watch])
-    assert not seen
-
-
-def test_models_that_do_not_fit_are_refused():
-    source, target = networks()
-    with pytest.raises(ValueError, match=r"layers of the source out of .*Received: \['image'\]$"):
-        LearningToTransfer(source, target, [("image", "relu1")])
-    with pytest.raises(ValueError, match=r"in one precision, such as float32\. Received: \['float32', 'float64'\]$"):
-        LearningToTransfer(networks(name="float64")[0], target, PAIRS)
-    mixed = keras.Sequential([target, keras.layers.Dense(3, dtype="mixed_float16")])
-    with pytest.raises(ValueError, match=r"Received: \['float32', 'mixed_float16'\]$"):
-        LearningToTransfer(source, mixed, [], **ALIKE)
-    with pytest.raises(ValueError, match=r"0 or more lookahead steps\. Received: lookahead=-1$"):
-        Settings(lookahead=-1)
-    target.trainable = False
-    with pytest.raises(ValueError, match=r"weights to train\. Received: all frozen, or none$"):
-        LearningToTransfer(source, target, PAIRS)
-    target.trainable = True
-    larger = keras.Model(inputs := keras.Input((9, 9, 3)), keras.layers.Conv2D(2, 3)(inputs))
-    with pytest.raises(ValueError, match=r"take the same images\. Received: "):
-        LearningToTransfer(larger, target, PAIRS)
-    with pytest.raises(ValueError, match=r"outputs \(batch, classes\)\. Received: \(None, 7, 7, 2\)$"):
-        LearningToTransfer(larger, larger, [])
-    with pytest.raises(ValueError, match=r"pairs to ask what, where or which about\. Received: none$"):
-        LearningToTransfer(source, target, [])
 
 
 def test_another_training_or_a_damaged_file_is_not_resumed(tmp_path):

@@ -113,7 +113,7 @@ def _learned(runs: Sequence[Mapping]) -> dict:
     where = [(np.array(said["where"][0]), np.array(said["where"][-1])) for said in answers]
     which = [said["which"][-1] for said in answers if "which" in said]
     return {
-        "iterations": str(settings["epochs"] * math.ceil(_images(settings) / settings["batch_size"])),
+        "iterations": str(settings["epochs"] * _iterations(settings)),
         "where_moved": float(max(np.abs(end - start).max() for start, end in where)),
         "where_alike": float(min(np.corrcoef(start, end)[0, 1] for start, end in where)),
         "what_even": float(min(min(said["what"][-1]) for said in answers)),
@@ -184,15 +184,15 @@ def hours(runs: Sequence[Mapping]) -> float | None:
         own = [run for run in runs if run["settings"]["method"] == method]
         if not own:
             return None
-        batches = [_mean_batch(run["settings"]) for run in own]
+        batches = [_images(run["settings"]) / _iterations(run["settings"]) for run in own]
         seconds = [run["metrics"]["iteration_seconds"] / count for run, count in zip(own, batches, strict=True)]
         arms = [asdict(arm) for arm in report.ARMS.values() if arm.method == method]
         total += np.median(seconds) * sum(_images(arm) * arm["epochs"] for arm in arms) * l2t_tables.REPEATS
     return float(total) / 3600
 
 
-def _mean_batch(settings: Mapping) -> float:
-    return _images(settings) / math.ceil(_images(settings) / settings["batch_size"])
+def _iterations(settings: Mapping) -> int:
+    return math.ceil(_images(settings) / settings["batch_size"])  # of an epoch
 
 
 def _images(settings: Mapping) -> int:

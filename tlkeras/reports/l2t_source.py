@@ -1,7 +1,5 @@
 """The source network of report 003: ResNet32 on Tiny ImageNet at 32x32, trained here, resumable epoch by epoch."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import keras
 import numpy as np
 
 from tlkeras import data
-from tlkeras.experiments import environment
+from tlkeras.experiments import environment, runs
 from tlkeras.l2t.parts import Settings as Numbers
 from tlkeras.l2t.train import LearningToTransfer
 from tlkeras.models import weights
@@ -85,8 +83,8 @@ def pretrain(folder: Path = weights.PRETRAINED, checkpoint: Path | None = None) 
         DataUnavailableError: the data could not be had; what is shipped stays as it was.
     """
     settings = Settings()
-    own = hashlib.sha256(json.dumps(asdict(settings)).encode()).hexdigest()[:8]
-    checkpoint = checkpoint or data.home() / "weights" / f"{NAME}.{own}.checkpoint.npz"
+    own = f"{NAME}.{runs.run_key(asdict(settings), [])}.checkpoint.npz"
+    checkpoint = checkpoint or data.home() / "weights" / own
     model, record = train(settings, checkpoint)
     weights.save(model, folder / f"{NAME}.npz", record, dtype="float16")
     checkpoint.unlink()

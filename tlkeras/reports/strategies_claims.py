@@ -59,7 +59,7 @@ def _complete(runs: Sequence[Mapping]) -> list[tuple]:
 
 
 def _held(row: Mapping) -> str:
-    if row["n"] < FEWEST:
+    if row["n"] < FEWEST or not np.isfinite([row["ci_low"], row["ci_high"]]).all():
         return "not decided (n too small)"
     if row["ci_low"] > 0:
         return "best"

@@ -72,7 +72,7 @@ def phases(
         strategy: see `layers_to_train`.
         epochs: passes of the main phase.
         learning_rate: of Adam where pretrained layers move. Small, so that they are not distorted (report 001, p. 11):
-            at 1e-3, trainings of all SqueezeNet die (notebook 03).
+            at 1e-3, trainings of all SqueezeNet can die (notebook 03).
         head_epochs: passes over the classifier alone before; 0 for none. Where the base stays frozen they are added
             to `epochs`, so that all strategies see the images equally often.
         head_rate: of Adam where the classifier alone moves.
