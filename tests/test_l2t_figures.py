@@ -26,6 +26,15 @@ def test_a_bar_for_every_pair_at_the_start_in_the_middle_and_at_the_end():
     assert np.allclose(heights, where[[0, 2, 4]].ravel())
 
 
+def test_a_mark_for_every_channel_with_its_range_over_the_images():
+    what = np.array([[0.1, 0.3, 0.6], [0.3, 0.3, 0.4]])
+    (panel,) = figures.channel_weights(what, "a -> b").axes
+    assert panel.get_title(loc="left") == "a -> b" and panel.get_xlabel() and panel.get_ylabel()
+    means, alike = panel.lines
+    assert np.allclose(means.get_ydata(), [0.2, 0.3, 0.5]) and np.allclose(alike.get_ydata(), 1 / 3)
+    assert np.allclose([segment[:, 1] for segment in panel.collections[0].get_segments()], np.sort(what.T))
+
+
 def test_a_line_for_every_region_and_for_every_weight():
     which = np.random.default_rng(0).uniform(size=(4, 2, 9))
     panels = figures.pixel_weights(which, [0, 1, 2, 3], [0, 7]).axes
@@ -42,6 +51,7 @@ def test_a_line_for_every_region_and_for_every_weight():
     [
         lambda: figures.accuracy_by_size([]),
         lambda: figures.pair_weights(np.zeros((2, 3)), [0, 1], ["a"]),
+        lambda: figures.channel_weights(np.zeros(3)),
         lambda: figures.pixel_weights(np.zeros((2, 1, 8)), [0, 1], [0]),
         lambda: figures.paths({}, ["a"]),
         lambda: figures.paths({"ww": np.zeros((3, 2))}, ["a"]),

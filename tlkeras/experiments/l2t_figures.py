@@ -80,6 +80,36 @@ def pair_weights(where: Sequence[Sequence[float]], epochs: Sequence[int], pairs:
 
 
 @matplotlib.rc_context(_style.STYLE)
+def channel_weights(what: np.ndarray, title: str = "") -> Figure:
+    """How much each channel of the source counts for one pair: means over images, and the range over them.
+
+    Args:
+        what: `(images, channels)`, each row adds up to 1.
+        title: above the axes.
+
+    Returns:
+        A figure with one axes; a dashed line where all channels would weigh the same.
+
+    Raises:
+        ValueError: no images, or other dimensions.
+    """
+    what = np.asarray(what, float)
+    if what.ndim != 2 or not what.size:
+        raise ValueError(f"Expected weights (images, channels). Received: shape={what.shape}")
+    figure, (panel,) = _style.subplots(1, 1, height=3.8)
+    color, marker = next(iter(_style.series()))
+    x = np.arange(what.shape[1])
+    panel.vlines(x, what.min(0), what.max(0), color=color, label="range over the images")
+    panel.plot(x, what.mean(0), color=color, marker=marker, linestyle="", label="mean")
+    panel.axhline(1 / len(x), color="black", linestyle="--", linewidth=1, label="all alike")
+    panel.set_xlabel("channel of the source")
+    panel.set_ylabel("weight of the channel")
+    panel.set_title(title, loc="left")
+    _style.legend_below(figure, panel)
+    return figure
+
+
+@matplotlib.rc_context(_style.STYLE)
 def pixel_weights(which: np.ndarray, epochs: Sequence[int], channels: Sequence[int]) -> Figure:
     """How the weights of a map's nine regions change, a panel for each channel (figure 35 of the report).
 
