@@ -30,6 +30,7 @@ def test_a_mark_for_every_channel_with_its_range_over_the_images():
     what = np.array([[0.1, 0.3, 0.6], [0.3, 0.3, 0.4]])
     (panel,) = figures.channel_weights(what, "a -> b").axes
     assert panel.get_title(loc="left") == "a -> b" and panel.get_xlabel() and panel.get_ylabel()
+    assert panel.get_ylim()[0] == 0
     means, alike = panel.lines
     assert np.allclose(means.get_ydata(), [0.2, 0.3, 0.5]) and np.allclose(alike.get_ydata(), 1 / 3)
     assert np.allclose([segment[:, 1] for segment in panel.collections[0].get_segments()], np.sort(what.T))

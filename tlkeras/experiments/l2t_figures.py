@@ -102,6 +102,7 @@ def channel_weights(what: np.ndarray, title: str = "") -> Figure:
     panel.vlines(x, what.min(0), what.max(0), color=color, label="range over the images")
     panel.plot(x, what.mean(0), color=color, marker=marker, linestyle="", label="mean")
     panel.axhline(1 / len(x), color="black", linestyle="--", linewidth=1, label="all alike")
+    panel.set_ylim(0, 1.2 * what.max())  # from zero, so that small differences look small
     panel.set_xlabel("channel of the source")
     panel.set_ylabel("weight of the channel")
     panel.set_title(title, loc="left")
