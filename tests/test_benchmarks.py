@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from tlkeras import benchmarks
-from tlkeras.benchmarks import timing, tominet
+import benchmarks
+from benchmarks import timing, tominet
 from tlkeras.experiments import environment, runs
 
 

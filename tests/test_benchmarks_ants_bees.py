@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tlkeras import benchmarks, startup
-from tlkeras.benchmarks import ants_bees as bench
-from tlkeras.benchmarks import ants_bees_step
+import benchmarks
+from benchmarks import ants_bees as bench
+from benchmarks import ants_bees_step
+from tlkeras import startup
 
 TENTH = 1 / 16
 

@@ -3,8 +3,8 @@
 import pytest
 from l2t_helpers import PAIRS, networks
 
-from tlkeras import benchmarks
-from tlkeras.benchmarks import l2t
+import benchmarks
+from benchmarks import l2t
 from tlkeras.l2t import LearningToTransfer
 
 

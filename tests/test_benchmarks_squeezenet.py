@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tlkeras import benchmarks
-from tlkeras.benchmarks import squeezenet as bench
-from tlkeras.benchmarks import squeezenet_head, squeezenet_step, timing
+import benchmarks
+from benchmarks import squeezenet as bench
+from benchmarks import squeezenet_head, squeezenet_step, timing
 
 
 @pytest.fixture

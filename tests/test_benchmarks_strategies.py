@@ -2,8 +2,8 @@
 
 import pytest
 
-from tlkeras import benchmarks
-from tlkeras.benchmarks import strategies
+import benchmarks
+from benchmarks import strategies
 from tlkeras.experiments import runs
 
 

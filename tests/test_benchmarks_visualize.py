@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tlkeras import benchmarks
-from tlkeras.benchmarks import timing, visualize
+import benchmarks
+from benchmarks import timing, visualize
 from tlkeras.models import tominet
 from tlkeras.visualize import objectives as o
 from tlkeras.visualize import prepare

@@ -5,7 +5,7 @@ import pytest
 from helpers import images, randomised, tiny
 
 from tlkeras.transfer import features
-from tlkeras.transfer.block_features import block_features
+from tlkeras.transfer.features import block_features
 
 
 def test_every_block_gives_the_means_of_its_map(monkeypatch):

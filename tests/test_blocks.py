@@ -3,8 +3,8 @@
 import pytest
 from helpers import tiny
 
-from tlkeras.experiments import blocks
 from tlkeras.models import squeezenet
+from tlkeras.reports.squeezenet import figures as blocks
 
 COUNTS = {"conv1": 10, "fire2": 20, "conv10": 30}
 

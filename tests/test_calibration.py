@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tlkeras.transfer.calibration import COOLEST, fit_temperature, reliability, reliability_bins
+from tlkeras.transfer.probe import COOLEST, fit_temperature, reliability, reliability_bins
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import images, tiny
 
-from tlkeras.transfer.collapse import CollapsedClassifierWarning, CollapseDetector
+from tlkeras.transfer.callbacks import CollapsedClassifierWarning, CollapseDetector
 
 GUESSING = {"loss": math.log(3)}
 

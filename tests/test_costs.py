@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlkeras.experiments import costs
+from tlkeras.reports.squeezenet import figures as costs
 
 ROWS = [
     {"arm": "head", "accuracy": 0.4, "seconds": 10.0, "flops": 1e9},

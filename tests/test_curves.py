@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tlkeras.experiments.curves import MOST_OF_A_LOSS, curves_by_arm
+from tlkeras.experiments.figures import MOST_OF_A_LOSS, curves_by_arm
 
 
 def run(arm, seed, **curves):

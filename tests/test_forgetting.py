@@ -5,7 +5,7 @@ import pytest
 from helpers import images, randomised, tiny
 
 from tlkeras.transfer import freezing
-from tlkeras.transfer.forgetting import relative_moves, with_old_head
+from tlkeras.transfer.freezing import relative_moves, with_old_head
 
 
 def test_moves_are_relative_and_statistics_do_not_count():

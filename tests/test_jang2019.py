@@ -8,7 +8,7 @@ import pytest
 import torch_writer
 
 from tlkeras.data import DamagedFileError, sources
-from tlkeras.models import backbones, jang2019, weights
+from tlkeras.models import readers, records, weights
 from tlkeras.models.resnet32 import resnet32
 
 THEIRS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -17,7 +17,7 @@ THEIRS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "mov
 def checkpoint(path, model):
     """Write the weights of a model as the official code does, with what else it keeps."""
     state = OrderedDict()
-    names = {ours.replace("/", "_"): theirs for ours, theirs in jang2019._layers().items()}
+    names = {ours.replace("/", "_"): theirs for ours, theirs in readers._layers().items()}
     for name, variable in weights.tensor_names(model).items():
         layer, part = name.split("/")
         array = np.asarray(variable)
@@ -39,12 +39,12 @@ def official(tmp_path, monkeypatch):
     for layer in donor.layers:  # fresh statistics and biases would equal those of the network that is loaded
         layer.set_weights([value + np.float32(0.25) for value in layer.get_weights()])
     path = checkpoint(tmp_path / "model_best.pth.tar", donor)
-    arrays = jang2019.from_checkpoint(path)
+    arrays = readers.resnet32_from_checkpoint(path)
     np.savez(tmp_path / "tensors.npz", **arrays)
-    checksum = backbones.tensors_sha256(tmp_path / "tensors.npz")
-    made_from = (sources.Source("official: made", lambda folder: jang2019.from_checkpoint(path)),)
-    record = dataclasses.replace(backbones.RECORDS["resnet32"], checksum=checksum, made_from=made_from)
-    monkeypatch.setattr(backbones, "RECORDS", {"resnet32": record})
+    checksum = records.tensors_sha256(tmp_path / "tensors.npz")
+    made_from = (sources.Source("official: made", lambda folder: readers.resnet32_from_checkpoint(path)),)
+    record = dataclasses.replace(records.RECORDS["resnet32"], checksum=checksum, made_from=made_from)
+    monkeypatch.setattr(records, "RECORDS", {"resnet32": record})
     return donor
 
 
@@ -60,7 +60,7 @@ def test_every_tensor_of_the_checkpoint_arrives(official, monkeypatch):
 
 
 def test_other_tensors_than_on_record_are_refused(official):
-    path = backbones.fetch("resnet32")
+    path = records.fetch("resnet32")
     tensors = weights.read(path)
     np.savez(path, **{**tensors, "src/fc/bias": tensors["src/fc/bias"] + 1})
     with pytest.raises(DamagedFileError, match="delete it"):
@@ -71,12 +71,12 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path, monkeypatch):
     torch_writer.pretend_torch(monkeypatch)
     path = torch_writer.write_arrays(tmp_path / "other.pth", {"fc.weight": np.zeros((2, 3), "<f4")})
     with pytest.raises(weights.WeightFileError, match="Expected a layer conv1 in"):
-        jang2019.from_checkpoint(path)
+        readers.resnet32_from_checkpoint(path)
 
 
 def test_all_layers_of_the_network_have_a_name_there():
-    names = {ours.replace("/", "_") for ours in jang2019._layers()}
+    names = {ours.replace("/", "_") for ours in readers._layers()}
     model = resnet32()
     assert names == {layer.name for layer in model.layers if layer.weights}
-    assert jang2019._layers()["s2b1/down_bn"] == "block3.downsample.1"
-    assert jang2019._layers()["s3b5/conv2"] == "blocks6.3.conv2"
+    assert readers._layers()["s2b1/down_bn"] == "block3.downsample.1"
+    assert readers._layers()["s3b5/conv2"] == "blocks6.3.conv2"

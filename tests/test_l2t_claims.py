@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tlkeras.reports import l2t as report
-from tlkeras.reports import l2t_claims as claims
+from tlkeras.reports.l2t import claims
+from tlkeras.reports.l2t import run as report
 
 
 def made(arm, values, metric="test_accuracy"):

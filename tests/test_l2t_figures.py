@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tlkeras.experiments import l2t_figures as figures
+from tlkeras.reports.l2t import figures
 
 
 def test_every_method_has_its_line_and_what_was_not_run_has_none():

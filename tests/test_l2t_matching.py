@@ -92,8 +92,8 @@ def test_at_first_every_channel_and_pixel_weighs_the_same(models, which_input):
 def test_sizes_of_the_meta_networks_of_the_report():
     from tlkeras.models.resnet32 import FEATURES as SOURCE
     from tlkeras.models.resnet32 import resnet32
-    from tlkeras.models.vgg9 import FEATURES as TARGET
-    from tlkeras.models.vgg9 import vgg9
+    from tlkeras.models.vgg import VGG9_FEATURES as TARGET
+    from tlkeras.models.vgg import vgg9
 
     matching = Matching(resnet32(), vgg9(), [(m, n) for m in SOURCE for n in TARGET], by_region=True)
     meta = MetaNetworks(matching, what=True, where=True, which=True)

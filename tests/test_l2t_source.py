@@ -11,7 +11,7 @@ import pytest
 from tlkeras import data
 from tlkeras.models import weights
 from tlkeras.models.resnet32 import resnet32
-from tlkeras.reports import l2t_source
+from tlkeras.reports.l2t import pretraining as l2t_source
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from l2t_helpers import ALIKE, PAIRS, SHORT, SMALL, images, made, networks
 from tlkeras.l2t import LearningToTransfer, MissingClassesWarning, NonFiniteLossError, Settings
 from tlkeras.l2t.functional import Network
 from tlkeras.models.weights import WeightFileError, fingerprint
-from tlkeras.transfer.augment import random_flip_crop
+from tlkeras.transfer.batches import random_flip_crop
 
 
 class KilledError(BaseException):

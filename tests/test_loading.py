@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tlkeras import data
-from tlkeras.data import cache, datasets, sources
+from tlkeras.data import cache, records, sources
 from tlkeras.data.sources import Source
 
 ARRAYS = {
@@ -52,12 +52,12 @@ def home(tmp_path, monkeypatch):
     monkeypatch.delenv("TLKERAS_PROFILE", raising=False)
     monkeypatch.delenv("TLKERAS_OFFLINE", raising=False)
     monkeypatch.setattr(sources, "_unreachable", {})
-    monkeypatch.setitem(datasets.RECORDS, "toy", TOY)
+    monkeypatch.setitem(records.RECORDS, "toy", TOY)
     return tmp_path / "home"
 
 
 def _replace(monkeypatch, **changes):
-    monkeypatch.setitem(datasets.RECORDS, "toy", dataclasses.replace(TOY, **changes))
+    monkeypatch.setitem(records.RECORDS, "toy", dataclasses.replace(TOY, **changes))
 
 
 def _put(**changes):
@@ -198,7 +198,7 @@ def test_a_damaged_file_is_fetched_again_or_refused(monkeypatch, damage):
     _replace(monkeypatch, official=DOWN, mirrors=())
     with pytest.raises(data.DamagedFileError, match="could not be fetched again: official: down: HTTP status 404"):
         data.load("toy")
-    monkeypatch.setitem(datasets.RECORDS, "toy", TOY)
+    monkeypatch.setitem(records.RECORDS, "toy", TOY)
     assert data.load("toy").source == "official: toy"
     assert data.load("toy").fingerprint == good.fingerprint
 

@@ -7,13 +7,17 @@ import sys
 
 import pytest
 
+import benchmarks
 import tlkeras
 from tlkeras import __main__ as command_line
-from tlkeras import benchmarks, data
+from tlkeras import data
 from tlkeras.experiments import environment
 from tlkeras.experiments.runs import Result
 from tlkeras.models import weights
-from tlkeras.reports import l2t_source, squeezenet_source, tominet, tominet_sources
+from tlkeras.reports.l2t import pretraining as l2t_source
+from tlkeras.reports.squeezenet import pretraining as squeezenet_source
+from tlkeras.reports.tominet import pretraining as tominet_sources
+from tlkeras.reports.tominet import run as tominet
 
 KEYS = ["report", "arm", "metric", "reported", "mean", "ci_low", "ci_high", "n", "profile", "data", "note"]
 

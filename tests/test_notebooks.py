@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tlkeras.experiments import notebooks
+from tools import notebooks
 
 FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3])\nplt.show()"
 # What TensorFlow does while it is loaded: it writes to the file descriptor, past sys.stderr.

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from tlkeras.experiments.overlays import DIMMED, overlays
+from tlkeras.experiments.galleries import DIMMED, overlays
 
 IMAGES = np.full((3, 12, 16, 3), 100, np.uint8)
 HEATS = np.zeros((3, 12, 16), np.float32)

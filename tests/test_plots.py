@@ -1,4 +1,4 @@
-"""Tests of tlkeras.experiments.plots: what is drawn where, and what is left behind (nothing)."""
+"""Tests of tlkeras.experiments.figures: what is drawn where, and what is left behind (nothing)."""
 
 import io
 
@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib import text as matplotlib_text
 from scipy import stats as scipy_stats
 
-from tlkeras.experiments import plots, stats
+from tlkeras.experiments import figures, stats
 
 matplotlib.use("Agg")
 ARMS = ["scratch", "letters", "fashion"]
@@ -34,11 +34,11 @@ def make_runs(n=8):
 
 
 FIGURES = {
-    "history": lambda: plots.learning_curves(history()),
-    "curves": lambda: plots.learning_curves(make_runs(), title="Learning"),
-    "arms": lambda: plots.accuracy_by_arm(make_runs(), ARMS, "test_accuracy", reference=REFERENCE),
-    "draws": lambda: plots.draw_effect(make_runs(), ARMS, "test_accuracy"),
-    "pairs": lambda: plots.metric_pairs(make_runs(), ARMS, "test_accuracy", "test_accuracy_recalibrated"),
+    "history": lambda: figures.learning_curves(history()),
+    "curves": lambda: figures.learning_curves(make_runs(), title="Learning"),
+    "arms": lambda: figures.accuracy_by_arm(make_runs(), ARMS, "test_accuracy", reference=REFERENCE),
+    "draws": lambda: figures.draw_effect(make_runs(), ARMS, "test_accuracy"),
+    "pairs": lambda: figures.metric_pairs(make_runs(), ARMS, "test_accuracy", "test_accuracy_recalibrated"),
 }
 
 
@@ -86,7 +86,7 @@ def test_same_runs_give_the_same_picture(name):
 
 def test_one_history_is_drawn_as_it_is():
     curves = history()
-    accuracy, loss = plots.learning_curves(curves).axes
+    accuracy, loss = figures.learning_curves(curves).axes
     assert (accuracy.get_ylabel(), accuracy.get_xlabel()) == ("accuracy (fraction of images)", "epoch")
     assert loss.get_ylabel() == "loss (cross-entropy)"
     for panel, key in ((accuracy, "accuracy"), (loss, "loss")):
@@ -98,7 +98,7 @@ def test_one_history_is_drawn_as_it_is():
 
 def test_many_runs_are_their_median_and_a_band():
     runs = [run for run in make_runs() if run["arm"] == "letters"]
-    accuracy, loss = plots.learning_curves(runs).axes
+    accuracy, loss = figures.learning_curves(runs).axes
     values = np.array([run["history"]["val_loss"] for run in runs])
     np.testing.assert_allclose(line(loss, "validation").get_ydata(), np.median(values, axis=0))
     band = loss.collections[1].get_paths()[0].vertices
@@ -110,7 +110,7 @@ def test_many_runs_are_their_median_and_a_band():
 
 def test_epochs_without_validation_are_left_out():
     curves = history() | {"val_accuracy": [None, 0.5, None, None, 0.6, float("nan")], "val_loss": [None] * 6}
-    accuracy, loss = plots.learning_curves(curves).axes
+    accuracy, loss = figures.learning_curves(curves).axes
     assert line(accuracy, "validation").get_xdata().tolist() == [2, 5]
     assert line(accuracy, "validation").get_ydata().tolist() == [0.5, 0.6]
     assert "validation" not in loss.get_legend_handles_labels()[1]
@@ -118,7 +118,7 @@ def test_epochs_without_validation_are_left_out():
 
 def test_runs_that_stopped_early_count_as_far_as_they_go():
     long, short = history(0, 4, 2), history(1, 3, 0)
-    accuracy = plots.learning_curves([{"history": long}, {"history": short}]).axes[0]
+    accuracy = figures.learning_curves([{"history": long}, {"history": short}]).axes[0]
     drawn = line(accuracy, "training").get_ydata()
     np.testing.assert_allclose(drawn[:3], (np.array(long["accuracy"][:3]) + short["accuracy"]) / 2)
     np.testing.assert_allclose(drawn[3:], long["accuracy"][3:])
@@ -126,26 +126,26 @@ def test_runs_that_stopped_early_count_as_far_as_they_go():
 
 
 def test_phases_are_marked_between_their_epochs_and_named():
-    panel = plots.learning_curves(history(head=35, fine_tune=15)).axes[0]
+    panel = figures.learning_curves(history(head=35, fine_tune=15)).axes[0]
     assert boundaries(panel) == [35.5]
     assert [(text.get_text(), text.get_position()[0]) for text in panel.texts] == [("head", 18), ("fine tune", 43)]
 
 
 @pytest.mark.parametrize(("head", "options"), [(6, {}), (4, {"phase_boundaries": False})])
 def test_no_phases_no_marks(head, options):
-    panel = plots.learning_curves(history(head=head, fine_tune=6 - head), **options).axes[0]
+    panel = figures.learning_curves(history(head=head, fine_tune=6 - head), **options).axes[0]
     assert boundaries(panel) == [] and len(panel.texts) == 0
 
 
 @pytest.mark.parametrize("nothing", [[], {}, [{"history": {}}]])
 def test_curves_of_nothing_are_refused(nothing):
     with pytest.raises(ValueError, match=r"at least one epoch\. Received: "):
-        plots.learning_curves(nothing)
+        figures.learning_curves(nothing)
 
 
 def test_each_arm_has_its_runs_its_mean_and_the_reported_number():
     runs = make_runs()
-    figure = plots.accuracy_by_arm(
+    figure = figures.accuracy_by_arm(
         runs, ARMS, "test_accuracy", reference=REFERENCE, labels={"scratch": "without transfer"}
     )
     (panel,) = figure.axes
@@ -164,13 +164,13 @@ def test_each_arm_has_its_runs_its_mean_and_the_reported_number():
 
 
 def test_without_a_reference_nothing_is_reported():
-    figure = plots.accuracy_by_arm(make_runs(1), ARMS, "test_accuracy")
+    figure = figures.accuracy_by_arm(make_runs(1), ARMS, "test_accuracy")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["one run", "mean, 95 % interval"]
 
 
 def test_draws_are_sorted_by_the_first_arm_and_correlated():
     runs = make_runs()
-    draws, correlations = plots.draw_effect(runs, ARMS, "test_accuracy").axes
+    draws, correlations = figures.draw_effect(runs, ARMS, "test_accuracy").axes
     scores = {arm: [run["metrics"]["test_accuracy"] for run in runs if run["arm"] == arm] for arm in ARMS}
     order = np.argsort(scores["scratch"])
     for arm in ARMS:
@@ -185,25 +185,25 @@ def test_draws_are_sorted_by_the_first_arm_and_correlated():
 
 def test_one_arm_has_no_correlations_and_equal_scores_no_number():
     runs = make_runs()
-    assert len(plots.draw_effect(runs, ["letters"], "test_accuracy").axes) == 1
+    assert len(figures.draw_effect(runs, ["letters"], "test_accuracy").axes) == 1
     for run in runs:
         if run["arm"] == "letters":
             run["metrics"]["test_accuracy"] = 0.5
-    assert plots.draw_effect(runs, ARMS[:2], "test_accuracy").axes[1].texts[0].get_text() == "nan"
+    assert figures.draw_effect(runs, ARMS[:2], "test_accuracy").axes[1].texts[0].get_text() == "nan"
 
 
 def test_draws_that_not_all_arms_have_are_left_out():
     runs = [run for run in make_runs() if run["arm"] != "letters" or run["seed"] < 3]
-    draws = plots.draw_effect(runs, ARMS, "test_accuracy").axes[0]
+    draws = figures.draw_effect(runs, ARMS, "test_accuracy").axes[0]
     assert len(line(draws, "scratch").get_ydata()) == 3
     runs = [run for run in runs if run["arm"] != "letters" or run["seed"] < 1]
     with pytest.raises(ValueError, match=r"scratch, letters, fashion have\. Received: \[0\]$"):
-        plots.draw_effect(runs, ARMS, "test_accuracy")
+        figures.draw_effect(runs, ARMS, "test_accuracy")
 
 
 def test_pairs_go_from_before_to_after_with_the_mean_last():
     runs = make_runs()
-    figure = plots.metric_pairs(
+    figure = figures.metric_pairs(
         runs, ARMS[:2], "test_accuracy", "test_accuracy_recalibrated", labels={"letters": "from letters"}
     )
     scratch, letters = figure.axes
@@ -216,7 +216,7 @@ def test_pairs_go_from_before_to_after_with_the_mean_last():
     assert figure.get_supxlabel() == "before: test accuracy, after: test accuracy recalibrated"
 
 
-@pytest.mark.parametrize("draw", [plots.accuracy_by_arm, plots.draw_effect])
+@pytest.mark.parametrize("draw", [figures.accuracy_by_arm, figures.draw_effect])
 def test_unknown_metrics_are_refused(draw):
     with pytest.raises(ValueError, match=r"Received: metric='accuracy'$"):
         draw(make_runs(), ARMS, "accuracy")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tlkeras.experiments.power import p_if, runs_needed
+from tlkeras.experiments.stats import p_if, runs_needed
 
 
 def test_a_test_with_so_many_runs_has_the_power():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.models.preprocessing import MODES, Preprocessing, converted
+from tlkeras.models.layers import MODES, Preprocessing, converted
 
 IMAGE = np.array([[[[255, 128, 0]]]], np.uint8)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tlkeras.transfer import strategies
-from tlkeras.transfer.quadrants import ADVICE, EmptyClassError, SimilarityError, recommend
+from tlkeras.transfer.strategies import ADVICE, EmptyClassError, SimilarityError, recommend
 
 
 @pytest.mark.parametrize(

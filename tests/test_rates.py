@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from helpers import labelled, tiny
 
-from tlkeras.transfer import Phase, finetune, rates
+from tlkeras.transfer import Phase, finetune, phases
 from tlkeras.transfer.freezing import compile_classifier, freeze, largest_moves, snapshot
-from tlkeras.transfer.rates import LayerwiseAdam
+from tlkeras.transfer.phases import LayerwiseAdam
 
 BATCH = labelled(8)
 
@@ -54,7 +54,7 @@ def test_without_multipliers_it_is_adam(plain):
 def test_scaled_gradients_make_the_same_steps_and_a_scaled_rate_does_not():
     model = tiny()
     before = snapshot(model)
-    found = rates.moves_when_scaled(model, *BATCH, "conv_1", factor=0.1)
+    found = phases.moves_when_scaled(model, *BATCH, "conv_1", factor=0.1)
     assert found["gradients scaled"] == pytest.approx(found["as it is"], rel=0.02)
     assert found["rate scaled"] == pytest.approx(0.1 * found["as it is"], rel=0.2)
     assert set(largest_moves(before, model).values()) == {0.0}
@@ -78,14 +78,14 @@ def test_it_is_saved_and_loaded_with_its_multipliers(tmp_path):
 
 def test_graded_rates_fall_by_the_same_factor():
     model = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(4, name=f"dense_{n}") for n in range(3))])
-    assert rates.graded(model, 0.01) == pytest.approx({"dense_0": 0.01, "dense_1": 0.1, "dense_2": 1.0})
+    assert phases.graded(model, 0.01) == pytest.approx({"dense_0": 0.01, "dense_1": 0.1, "dense_2": 1.0})
 
 
 def test_a_phase_with_multipliers_moves_the_first_layers_less():
     moves = {}
     for name, first in (("same", 1.0), ("graded", 0.01)):
         model = tiny()
-        multipliers = rates.graded(model, first) if first < 1 else None
+        multipliers = phases.graded(model, first) if first < 1 else None
         history = finetune(model, BATCH, None, [Phase("all", "all", 1, 1e-3, multipliers=multipliers)], seed=0)
         moves[name] = history.moved["all"]
     assert moves["graded"]["conv_1"] == pytest.approx(0.01 * moves["same"]["conv_1"], rel=0.05)

@@ -3,7 +3,7 @@
 import pytest
 
 from tlkeras.__main__ import _reports
-from tlkeras.experiments import readme
+from tools import readme
 
 TEXT = readme.README.read_text(encoding="utf-8")
 

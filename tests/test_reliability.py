@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlkeras.experiments.reliability import reliability_diagram
+from tlkeras.reports.ants_bees.figures import reliability_diagram
 
 ROWS = [{"predicted": 0.1, "observed": 0.2, "n": 30}, {"predicted": 0.9, "observed": 0.8, "n": 10}]
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tlkeras.models import alexnet, vgg16
-from tlkeras.reports import ants_bees as report
-from tlkeras.reports import ants_bees_data as photographs
-from tlkeras.reports import ants_bees_probe
+from tlkeras.reports.ants_bees import photographs
+from tlkeras.reports.ants_bees import probe as ants_bees_probe
+from tlkeras.reports.ants_bees import run as report
 from tlkeras.transfer import freezing
 
 TRAINED = {
@@ -166,13 +166,13 @@ def test_a_run_returns_every_metric_and_curve(smoke_runs):
 
 
 def test_the_log_odds_give_the_metrics_again(smoke_runs):
-    from tlkeras.experiments import selection
+    from tlkeras.experiments import stats
 
     run = smoke_runs[0]
     odds, labels = np.array(run.details["log_odds"]), np.array(run.details["labels"])
     best = int(run.metrics["best_epoch"]) - 1
-    assert selection.accuracy(labels, odds[best]) == pytest.approx(run.metrics["validation_accuracy"], abs=1e-6)
-    assert selection.roc_auc(labels, odds[best]) == pytest.approx(run.metrics["validation_roc_auc"], abs=0.02)
+    assert stats.accuracy(labels, odds[best]) == pytest.approx(run.metrics["validation_accuracy"], abs=1e-6)
+    assert stats.roc_auc_of(labels, odds[best]) == pytest.approx(run.metrics["validation_roc_auc"], abs=0.02)
 
 
 def test_one_class_to_validate_leaves_the_area_out(monkeypatch):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tlkeras.models import resnet32, weights
-from tlkeras.reports import l2t as report
-from tlkeras.reports import l2t_data as images
-from tlkeras.reports import l2t_tables
+from tlkeras.reports.l2t import images
+from tlkeras.reports.l2t import reported as l2t_tables
+from tlkeras.reports.l2t import run as report
 
 
 @pytest.fixture(autouse=True)

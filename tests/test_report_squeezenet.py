@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.models import backbones, weights
+from tlkeras.models import records, weights
 from tlkeras.models.squeezenet import STAND_IN
-from tlkeras.reports import squeezenet as report
+from tlkeras.reports.squeezenet import run as report
 
 METRICS = {"test_accuracy", "test_loss", "validation_accuracy", "best_epoch", "collapsed"}
 every_arm = pytest.mark.parametrize("arm", report.ARMS)
@@ -20,10 +20,10 @@ def no_imagenet(monkeypatch):
     """Without a network and without the published weights; forget what other tests found."""
 
     def refuse(name):
-        raise backbones.WeightsUnavailableError(f"Expected a source. Received: {name}")
+        raise records.WeightsUnavailableError(f"Expected a source. Received: {name}")
 
     report.pretrained.cache_clear()
-    monkeypatch.setattr(backbones, "fetch", refuse)
+    monkeypatch.setattr(records, "fetch", refuse)
     yield
     report.pretrained.cache_clear()
 

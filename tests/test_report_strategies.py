@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 
 from tlkeras import data
-from tlkeras.models import backbones
-from tlkeras.reports import squeezenet, strategies_data, strategies_features, strategies_quadrants, strategies_rates
-from tlkeras.reports import strategies as report
+from tlkeras.models import records
+from tlkeras.reports.squeezenet import run as squeezenet
+from tlkeras.reports.strategies import features as strategies_features
+from tlkeras.reports.strategies import quadrants as strategies_quadrants
+from tlkeras.reports.strategies import rates as strategies_rates
+from tlkeras.reports.strategies import run as report
+from tlkeras.reports.strategies import targets as strategies_data
 from tlkeras.transfer import strategies
 from tlkeras.transfer.classifiers import CLASSIFIERS
 
@@ -19,10 +23,10 @@ def no_imagenet():
     """Without a network and without the published weights; forget what other tests found."""
 
     def refuse(name):
-        raise backbones.WeightsUnavailableError(f"Expected a source. Received: {name}")
+        raise records.WeightsUnavailableError(f"Expected a source. Received: {name}")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbones, "fetch", refuse)
+        patch.setattr(records, "fetch", refuse)
         squeezenet.pretrained.cache_clear()
         yield
     squeezenet.pretrained.cache_clear()

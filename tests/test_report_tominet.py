@@ -8,7 +8,7 @@ import pytest
 
 from tlkeras.experiments.runs import Result
 from tlkeras.models import weights
-from tlkeras.reports import tominet as report
+from tlkeras.reports.tominet import run as report
 
 METRICS = {
     *("train_accuracy", "validation_accuracy", "test_accuracy", "test_loss"),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tlkeras.experiments import selection
-from tlkeras.transfer import ranking
+from tlkeras.experiments import stats
+from tlkeras.transfer import evaluation
 
 LABELS = np.arange(100) % 2
 
@@ -17,14 +17,14 @@ def epochs(count, seed=0, signal=1.0):
 
 @pytest.mark.parametrize("score", ["accuracy", "roc_auc"])
 def test_one_epoch_cannot_be_chosen(score):
-    found = selection.optimism(epochs(1), LABELS, score)
+    found = stats.optimism(epochs(1), LABELS, score)
     assert found["reported"] == found["last"]
     assert found["optimism"] == pytest.approx(0, abs=0.01)
     assert found["nested"] == pytest.approx(found["reported"], abs=0.01)
 
 
 def test_the_best_of_many_equal_epochs_is_flattered_and_the_estimates_say_so():
-    found = [selection.optimism(epochs(25, seed), LABELS, "accuracy", seed=seed) for seed in range(5)]
+    found = [stats.optimism(epochs(25, seed), LABELS, "accuracy", seed=seed) for seed in range(5)]
     truth = 0.8413  # of a standard normal variable below 1
     means = {key: float(np.mean([row[key] for row in found])) for key in found[0]}
     assert means["reported"] > truth + 0.03
@@ -36,14 +36,14 @@ def test_the_best_of_many_equal_epochs_is_flattered_and_the_estimates_say_so():
 
 def test_the_seed_decides():
     curves = epochs(5)
-    assert selection.optimism(curves, LABELS) == selection.optimism(curves, LABELS)
-    assert selection.optimism(curves, LABELS) != selection.optimism(curves, LABELS, seed=1)
+    assert stats.optimism(curves, LABELS) == stats.optimism(curves, LABELS)
+    assert stats.optimism(curves, LABELS) != stats.optimism(curves, LABELS, seed=1)
 
 
 def test_areas_are_scikit_learns_ties_included():
     odds = epochs(1)[0].round(0)
-    assert selection.roc_auc(LABELS, odds) == pytest.approx(ranking.roc_auc(LABELS, odds))
-    assert selection.accuracy(LABELS, np.where(LABELS, 1.0, -1.0)) == 1
+    assert stats.roc_auc_of(LABELS, odds) == pytest.approx(evaluation.roc_auc(LABELS, odds))
+    assert stats.accuracy(LABELS, np.where(LABELS, 1.0, -1.0)) == 1
 
 
 @pytest.mark.parametrize(
@@ -57,4 +57,4 @@ def test_areas_are_scikit_learns_ties_included():
 )
 def test_bad_input(curves, labels, score, message):
     with pytest.raises(ValueError, match=message):
-        selection.optimism(curves, labels, score)
+        stats.optimism(curves, labels, score)

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from tlkeras.reports import squeezenet as report
-from tlkeras.reports import squeezenet_claims as claims
+from tlkeras.reports.squeezenet import claims
+from tlkeras.reports.squeezenet import run as report
 
 
 def run(arm, seed, accuracy, *, collapsed=0.0, phases=("main",), cached=None, **changes):

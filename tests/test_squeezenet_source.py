@@ -7,7 +7,7 @@ from helpers import images
 
 from tlkeras import data
 from tlkeras.models import squeezenet, weights
-from tlkeras.reports import squeezenet_source as source
+from tlkeras.reports.squeezenet import pretraining as source
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from tlkeras.reports import strategies as report
-from tlkeras.reports import strategies_claims as claims
-from tlkeras.reports.strategies_features import BLOCKS
+from tlkeras.reports.strategies import claims
+from tlkeras.reports.strategies import run as report
+from tlkeras.reports.strategies.features import BLOCKS
 
 
 def run(arm, seed, metrics, **changes):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tlkeras.experiments import strategy_figures as figures
+from tlkeras.reports.strategies import figures
 
 NAN = math.nan
 QUADRANT_ROWS = [

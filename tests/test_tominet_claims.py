@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tlkeras.reports import tominet_claims
-from tlkeras.reports.tominet_claims import ACCURACY, RIGHT, Claim
+from tlkeras.reports.tominet import claims as tominet_claims
+from tlkeras.reports.tominet.claims import ACCURACY, RIGHT, Claim
 
 
 def made(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[dict]:

@@ -11,7 +11,7 @@ from helpers import images
 
 from tlkeras import data
 from tlkeras.models import tominet, weights
-from tlkeras.reports import tominet_sources as sources
+from tlkeras.reports.tominet import pretraining as sources
 from tlkeras.transfer.evaluation import evaluate
 
 

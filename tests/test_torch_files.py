@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch_writer
 
-from tlkeras.models import torch_files
+from tlkeras.models import readers
 from tlkeras.models.weights import WeightFileError
 
 ARRAYS = {
@@ -25,7 +25,7 @@ def torch(monkeypatch):
 
 @layouts
 def test_every_tensor_comes_back(tmp_path, layout):
-    found = torch_files.read(torch_writer.write_arrays(tmp_path / "made.pth", ARRAYS, layout))
+    found = readers.read_torch(torch_writer.write_arrays(tmp_path / "made.pth", ARRAYS, layout))
     assert list(found) == list(ARRAYS)
     for name, array in ARRAYS.items():
         assert found[name].dtype == array.dtype
@@ -34,7 +34,7 @@ def test_every_tensor_comes_back(tmp_path, layout):
 
 @layouts
 def test_only_what_is_asked_for(tmp_path, layout):
-    found = torch_files.read(torch_writer.write_arrays(tmp_path / "made.pth", ARRAYS, layout), "classifier.")
+    found = readers.read_torch(torch_writer.write_arrays(tmp_path / "made.pth", ARRAYS, layout), "classifier.")
     assert list(found) == ["classifier.weight"]
     np.testing.assert_array_equal(found["classifier.weight"], ARRAYS["classifier.weight"])
 
@@ -43,7 +43,7 @@ def test_only_what_is_asked_for(tmp_path, layout):
 def test_views_and_plain_values(tmp_path, layout):
     base = np.arange(12, dtype="<f4").reshape(3, 4)
     state = OrderedDict(turned=torch_writer.Tensor("0", base.T[1:], base, offset=1), epoch=3, best=[0.5, "yes"])
-    found = torch_files.read(torch_writer.write(tmp_path / "made.pth", state, layout))
+    found = readers.read_torch(torch_writer.write(tmp_path / "made.pth", state, layout))
     assert list(found) == ["turned"]
     np.testing.assert_array_equal(found["turned"], base.T[1:])
 
@@ -53,22 +53,22 @@ def test_tensors_inside_of_dicts_are_named_by_their_way(tmp_path, layout):
     inner = OrderedDict(weight=torch_writer.Tensor("0", ARRAYS["features.0.bias"]))
     state = {"epoch": 104, "outer": torch_writer.Tensor("1", ARRAYS["batches"]), "w": inner, "more": [1, ("x",)]}
     path = torch_writer.write(tmp_path / "made.pth.tar", state, layout)
-    assert list(torch_files.read(path)) == ["outer", "w.weight"]
-    np.testing.assert_array_equal(torch_files.read(path, "w.")["w.weight"], ARRAYS["features.0.bias"])
+    assert list(readers.read_torch(path)) == ["outer", "w.weight"]
+    np.testing.assert_array_equal(readers.read_torch(path, "w.")["w.weight"], ARRAYS["features.0.bias"])
 
 
 @layouts
 def test_code_is_refused(tmp_path, layout):
     state = OrderedDict(harmful=print)
     with pytest.raises(WeightFileError, match=r"Expected plain values and tensors. Received: .*print"):
-        torch_files.read(torch_writer.write(tmp_path / "made.pth", state, layout))
+        readers.read_torch(torch_writer.write(tmp_path / "made.pth", state, layout))
 
 
 @layouts
 def test_a_tensor_beyond_its_storage_is_refused(tmp_path, layout):
     state = {"outside": torch_writer.Tensor("0", np.zeros(9, "<f4"), np.zeros(8, "<f4"))}
     with pytest.raises(WeightFileError, match="size of buffer"):
-        torch_files.read(torch_writer.write(tmp_path / "made.pth", state, layout))
+        readers.read_torch(torch_writer.write(tmp_path / "made.pth", state, layout))
 
 
 @layouts
@@ -78,7 +78,7 @@ def test_a_truncated_file(tmp_path, layout):
     for length in (0, 3, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:length])
         with pytest.raises(WeightFileError, match=r"PyTorch checkpoint.*Received: .*made\.pth$"):
-            torch_files.read(path)
+            readers.read_torch(path)
 
 
 def test_other_files(tmp_path):
@@ -86,4 +86,4 @@ def test_other_files(tmp_path):
     np.savez(tmp_path / "arrays.pth.npz", a=np.zeros(2))
     for name in ("page.pth", "arrays.pth.npz", "missing.pth"):
         with pytest.raises(WeightFileError, match=f"Received: .*{name}$"):
-            torch_files.read(tmp_path / name)
+            readers.read_torch(tmp_path / name)

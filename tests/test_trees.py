@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras.data import trees
+from tlkeras.data import images as trees
 
 
 def picture(path, value=100, size=(12, 10), **options):
@@ -28,7 +28,7 @@ def root(tmp_path):
 
 
 def test_a_sound_tree(root):
-    tree = trees.read(root)
+    tree = trees.read_tree(root)
     assert tree.name == "photos" and tree.class_names == ("ants", "bees") and tree.num_classes == 2
     assert tree.counts() == {"train": {"ants": 3, "bees": 3}, "val": {"ants": 3, "bees": 2}}
     assert tree.labels["val"].tolist() == [0, 0, 0, 1, 1] and tree.labels["val"].dtype == np.int32
@@ -41,26 +41,26 @@ def test_a_sound_tree(root):
 
 
 def test_arrays_for_training(root):
-    images, labels = trees.read(root).arrays("val", 8)
+    images, labels = trees.read_tree(root).arrays("val", 8)
     assert images.shape == (5, 8, 8, 3) and images.dtype == np.uint8
     assert labels.tolist() == [0, 0, 0, 1, 1]
     with pytest.raises(ValueError, match=r"out of \['train', 'val'\]. Received: split='test'"):
-        trees.read(root).arrays("test", 8)
+        trees.read_tree(root).arrays("test", 8)
 
 
 def test_the_fingerprint_is_of_the_content_wherever_it_lies(root, tmp_path):
-    before = trees.read(root).fingerprint
+    before = trees.read_tree(root).fingerprint
     root.rename(tmp_path / "elsewhere")
-    assert trees.read(tmp_path / "elsewhere").fingerprint == before
+    assert trees.read_tree(tmp_path / "elsewhere").fingerprint == before
     (tmp_path / "elsewhere/train/ants/notes.txt").write_text("left out, hence not in it")
-    assert trees.read(tmp_path / "elsewhere").fingerprint == before
+    assert trees.read_tree(tmp_path / "elsewhere").fingerprint == before
     picture(tmp_path / "elsewhere/train/ants/0.png", 51)
-    assert trees.read(tmp_path / "elsewhere").fingerprint != before
+    assert trees.read_tree(tmp_path / "elsewhere").fingerprint != before
 
 
 def problems_of(root):
     """Return the problems, after checking that the sound images are all there."""
-    tree = trees.read(root)
+    tree = trees.read_tree(root)
     assert tree.counts()["val"] == {"ants": 3, "bees": 2}
     return list(tree.problems)
 
@@ -101,7 +101,7 @@ def test_a_file_that_may_not_be_read(root, monkeypatch):
         return allowed(path)
 
     monkeypatch.setattr(Path, "read_bytes", read_bytes)
-    tree = trees.read(root)
+    tree = trees.read_tree(root)
     assert tree.problems[0] == "train/ants/1.png: cannot be read (Permission denied)" and len(tree.problems) == 4
     assert tree.counts() == {"train": {"ants": 2, "bees": 2}, "val": {"ants": 2, "bees": 1}}
 
@@ -135,7 +135,7 @@ def test_empty_class_folders(root):
     (root / "val" / "flies").mkdir()
     (root / "val" / "flies" / "a.jpg").write_text("no fly")
     picture(root / "train" / "moths" / "0.png")
-    tree = trees.read(root)
+    tree = trees.read_tree(root)
     assert tree.class_names == ("ants", "bees", "moths") and list(tree.images) == ["train", "val"]
     assert tree.counts()["val"] == {"ants": 3, "bees": 2, "moths": 0}
     assert tree.labels["train"].tolist() == [0, 0, 0, 1, 1, 1, 2]
@@ -152,7 +152,7 @@ def test_empty_class_folders(root):
 
 def test_one_class_only(tmp_path):
     picture(tmp_path / "train" / "ants" / "0.png")
-    assert trees.read(tmp_path).problems == ("one class only: there is nothing to tell apart",)
+    assert trees.read_tree(tmp_path).problems == ("one class only: there is nothing to tell apart",)
 
 
 def test_names_of_any_script_and_of_both_ways_to_write_an_accent(tmp_path):
@@ -160,7 +160,7 @@ def test_names_of_any_script_and_of_both_ways_to_write_an_accent(tmp_path):
     picture(tmp_path / "train" / composed / "пчела 1.png")
     picture(tmp_path / "val" / decomposed / "蜂.png")
     picture(tmp_path / "val" / "муравьи" / "0.png")
-    tree = trees.read(tmp_path)
+    tree = trees.read_tree(tmp_path)
     assert tree.class_names == (composed, "муравьи")
     assert tree.files["val"] == (f"val/{composed}/蜂.png", "val/муравьи/0.png")
     assert tree.problems == ("train/муравьи: no images",)
@@ -175,7 +175,7 @@ def test_a_name_that_is_no_text_can_be_printed():
 def test_a_long_list_can_be_cut(root):
     for number in range(5):
         (root / "train" / "ants" / f"{number}.txt").write_text("text")
-    tree = trees.read(root)
+    tree = trees.read_tree(root)
     assert len(tree.summary().splitlines()) == 8
     assert tree.summary(2).splitlines()[-1] == "  and 3 more"
     assert "more" not in tree.summary(5)

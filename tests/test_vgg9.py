@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tlkeras.models.vgg9 import FEATURES, vgg9
+from tlkeras.models.vgg import VGG9_FEATURES, vgg9
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +13,7 @@ def model():
 
 def test_parameters_and_features_of_the_report(model):
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 9_231_114
-    shapes = [tuple(model.get_layer(name).output.shape[1:]) for name in FEATURES]
+    shapes = [tuple(model.get_layer(name).output.shape[1:]) for name in VGG9_FEATURES]
     assert shapes == [(32, 32, 64), (16, 16, 128), (8, 8, 256), (4, 4, 512), (2, 2, 512)]
     assert model.get_layer("fc").input.shape == (None, 512)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import images
 
-from tlkeras.transfer.views import fixed_views
+from tlkeras.transfer.batches import fixed_views
 
 PICTURES = images(3, shape=(9, 11, 3))
 

@@ -13,7 +13,7 @@ _PUBLIC = {  # loaded on first use, so that `python -m tlkeras table` does not w
     "freeze": "tlkeras.transfer",
     "recalibrate": "tlkeras.transfer",
     "adapt": "tlkeras.transfer.strategies",
-    "recommend": "tlkeras.transfer.quadrants",
+    "recommend": "tlkeras.transfer.strategies",
     "two_phases": "tlkeras.transfer",
     "Phase": "tlkeras.transfer",
     "BestCheckpoint": "tlkeras.transfer",

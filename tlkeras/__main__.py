@@ -82,7 +82,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from tlkeras.experiments import readme, runs
+    from tlkeras.experiments import runs
+    from tools import readme
 
     if options.readme:
         return readme.write_results(_reports("all"))
@@ -95,8 +96,8 @@ def _table(options: argparse.Namespace) -> None:
 
 def _bench(options: argparse.Namespace) -> None:
     startup.quiet_start()
-    from tlkeras import benchmarks
-    from tlkeras.experiments import readme
+    import benchmarks
+    from tools import readme
 
     try:
         rows = benchmarks.run(options.name)
@@ -132,7 +133,9 @@ def _data(options: argparse.Namespace) -> None:
 
 def _pretrain(options: argparse.Namespace) -> None:
     startup.quiet_start()
-    from tlkeras.reports import l2t_source, squeezenet_source, tominet_sources
+    from tlkeras.reports.l2t import pretraining as l2t_source
+    from tlkeras.reports.squeezenet import pretraining as squeezenet_source
+    from tlkeras.reports.tominet import pretraining as tominet_sources
 
     larger = {"squeezenet_tinyimagenet32": squeezenet_source.pretrain, "resnet32": l2t_source.pretrain}
     for name in options.name or TRAINED:

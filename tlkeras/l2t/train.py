@@ -104,7 +104,7 @@ class LearningToTransfer:
             learning_rate: of the first epoch.
             seed: of the order of the images and of `augment`.
             augment: `(images (b, h, w, c) float32, seed (2,) int32) -> images`, such as
-                `tlkeras.transfer.augment.random_flip_crop()`; each batch is augmented once, for both models.
+                `tlkeras.transfer.batches.random_flip_crop()`; each batch is augmented once, for both models.
             validation: images and labels.
             validation_every: epochs between validations; the last epoch is always validated.
             checkpoint: an .npz, written after each epoch. If it is there already, training goes on from it, to the same

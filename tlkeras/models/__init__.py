@@ -5,7 +5,7 @@ import keras
 from tlkeras.models.alexnet import alexnet as alexnet
 from tlkeras.models.squeezenet import squeezenet as squeezenet
 from tlkeras.models.tominet import tominet as tominet
-from tlkeras.models.vgg16 import vgg16 as vgg16
+from tlkeras.models.vgg import vgg16 as vgg16
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(

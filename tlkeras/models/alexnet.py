@@ -3,9 +3,8 @@
 import keras
 from keras import layers
 
-from tlkeras.models import backbones
-from tlkeras.models.arguments import check_arguments
-from tlkeras.models.preprocessing import Preprocessing
+from tlkeras.models import records
+from tlkeras.models.layers import Preprocessing, check_arguments
 
 HEAD = "classifier"
 SMALLEST = 63  # a smaller side leaves nothing after the last pooling
@@ -46,7 +45,7 @@ def alexnet(
     """
     check_arguments(num_classes, input_shape, SMALLEST, weights, (None, "imagenet"))
     inputs = keras.Input(input_shape, name="image")
-    x = Preprocessing(backbones.RECORDS["alexnet"].preprocessing, name="preprocessing")(inputs)
+    x = Preprocessing(records.RECORDS["alexnet"].preprocessing, name="preprocessing")(inputs)
     for number, (channels, kernel) in enumerate(zip(filters, KERNELS, strict=True), start=1):
         if number == 1:  # Keras' own "same" pads 3 and 4 pixels where torchvision pads 2 and 2
             x = layers.ZeroPadding2D(2, name="padding")(x)
@@ -58,5 +57,5 @@ def alexnet(
     outputs = layers.Dense(num_classes, activation=classifier_activation, name=HEAD)(x)
     model = keras.Model(inputs, outputs, name="AlexNet")
     if weights == "imagenet":
-        backbones.load(model, "alexnet", new_layers=(HEAD,))
+        records.load(model, "alexnet", new_layers=(HEAD,))
     return model

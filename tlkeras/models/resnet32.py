@@ -3,11 +3,10 @@
 import keras
 from keras import layers
 
-from tlkeras.models import backbones
+from tlkeras.models import records
 from tlkeras.models import weights as weight_files
-from tlkeras.models.arguments import check_arguments
 from tlkeras.models.batch_normalization import BatchNormalization
-from tlkeras.models.preprocessing import Preprocessing
+from tlkeras.models.layers import Preprocessing, check_arguments
 
 HEAD = "fc"
 FEATURES = ("s1b5", "s2b5", "s3b5")  # the ends of the three stages, which report 003 transfers from
@@ -67,7 +66,7 @@ def resnet32(
         weight_files.load_pretrained(model, f"resnet32_{SHIPPED}", head=HEAD)
     elif weights == "official":
         fits = num_classes == CLASSES
-        backbones.load(model, "resnet32", new_layers=() if fits else (HEAD,))
+        records.load(model, "resnet32", new_layers=() if fits else (HEAD,))
     return model
 
 

@@ -3,9 +3,9 @@
 import keras
 from keras import layers
 
-from tlkeras.models import backbones
+from tlkeras.models import records
 from tlkeras.models import weights as weight_files
-from tlkeras.models.preprocessing import Preprocessing
+from tlkeras.models.layers import Preprocessing
 
 HEAD = "conv10"
 SMALLEST = 32
@@ -74,7 +74,7 @@ def squeezenet(
     outputs = layers.Activation(classifier_activation or "linear", name="classifier")(x)
     model = keras.Model(inputs, outputs, name="SqueezeNet")
     if weights == "imagenet":
-        backbones.load(model, "squeezenet", new_layers=(HEAD,))
+        records.load(model, "squeezenet", new_layers=(HEAD,))
     elif weights == "tinyimagenet32":
         weight_files.load_pretrained(model, STAND_IN, head=HEAD, new_head=True)
     return model

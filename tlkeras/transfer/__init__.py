@@ -1,7 +1,7 @@
 """Freeze, train in phases, cache frozen features, keep the best epoch; each step proven."""
 
-from tlkeras.transfer.batchnorm import recalibrate as recalibrate
 from tlkeras.transfer.callbacks import BestCheckpoint as BestCheckpoint
+from tlkeras.transfer.evaluation import recalibrate as recalibrate
 from tlkeras.transfer.features import FeatureCache as FeatureCache
 from tlkeras.transfer.finetune import finetune as finetune
 from tlkeras.transfer.freezing import freeze as freeze

@@ -10,7 +10,7 @@ from keras import layers
 from sklearn.svm import LinearSVC
 
 from tlkeras.data import splits
-from tlkeras.transfer.batching import training_batches
+from tlkeras.transfer.batches import training_batches
 from tlkeras.transfer.freezing import compile_classifier
 
 CLASSIFIERS = ("fully_connected", "global_average", "linear_svm")  # report 001, page 20

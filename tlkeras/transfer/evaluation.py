@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tlkeras.transfer.features import inference_batch, side_by_side
 from tlkeras.transfer.freezing import has_logits
-from tlkeras.transfer.inputs import check_pair
+from tlkeras.transfer.inputs import check_images, check_pair
 
 KEPT_BYTES = 2**28  # of a validation set that stays in memory as tensors
 Metric = Callable[[np.ndarray, np.ndarray], float]  # (labels (n,), probabilities (n, classes)) -> nan if undefined
@@ -121,3 +121,79 @@ def evaluate(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> tupl
     """
     check_pair(model, images, labels)
     return Evaluator(model)(images, labels)
+
+
+def recalibrate(model: keras.Model, images: np.ndarray, *, batch_size: int = 500) -> int:
+    """Replace the moving means and variances by the averages over `images`; no other weight changes.
+
+    Keras' BatchNormalization (momentum 0.99) needs hundreds of steps before its moving statistics are right;
+    100 images in batches of 32 give 4 steps an epoch (report 002).
+    With one batch the statistics are exactly those of `images`; with more, the mean over the batches
+    (Ioffe and Szegedy 2015, algorithm 2).
+
+    Args:
+        model: any flat model with BatchNormalization layers.
+        images: `(n, height, width, channels)`, raw 0..255, at least 2.
+        batch_size: most images in a forward pass; all passes get as many, give or take one.
+
+    Returns:
+        The number of layers recalibrated.
+
+    Raises:
+        ValueError: fewer than 2 images, or images that do not fit the model (see `inputs.check_pair`).
+    """
+    if len(images) < 2:
+        raise ValueError(f"Statistics need at least 2 images. Received: {len(images)}")
+    check_images(model, images)
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    kept = [(layer.momentum, layer.trainable) for layer in layers]
+    try:
+        for layer in layers:
+            layer.trainable = True  # a frozen layer ignores training=True
+        for step, batch in enumerate(np.array_split(images, -(-len(images) // batch_size))):
+            for layer in layers:
+                layer.momentum = step / (step + 1)  # makes the exponential average a plain one
+            model(batch, training=True)
+    finally:
+        for layer, (momentum, trainable) in zip(layers, kept, strict=True):
+            layer.momentum, layer.trainable = momentum, trainable
+    return len(layers)
+
+
+def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Return the area under the ROC curve, 0..1; a metric for `finetune`.
+
+    Args:
+        labels: `(n,)` integers, 0 or 1.
+        scores: probabilities `(n, 2)`, or anything `(n,)` that is larger the more class 1 is expected.
+
+    Returns:
+        The area; nan where it is undefined: one class only, or scores that are not finite.
+
+    Raises:
+        ValueError: other than two classes.
+
+    Reference: report 004, "Критерий качества", by scikit-learn's function.
+    """
+    from sklearn.metrics import roc_auc_score  # half a second
+
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    scores = scores if scores.ndim == 1 else log_odds(scores)
+    if len(np.unique(labels)) < 2 or not np.isfinite(scores).all():
+        return float("nan")
+    return float(roc_auc_score(labels, scores))
+
+
+def log_odds(probabilities: np.ndarray) -> np.ndarray:
+    """Return the log-odds of class 1, float64 `(n,)`.
+
+    They rank where probabilities no longer do: 1 - 1e-9 is 1 in float32, but 1e-9 is kept.
+
+    Raises:
+        ValueError: other than two classes.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    if probabilities.ndim != 2 or probabilities.shape[1] != 2:
+        raise ValueError(f"Expected probabilities of two classes, (n, 2). Received: shape={probabilities.shape}")
+    zero, one = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)).T
+    return one - zero

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tlkeras.transfer import features
 from tlkeras.transfer import phases as planned
-from tlkeras.transfer.batching import training_batches
+from tlkeras.transfer.batches import training_batches
 from tlkeras.transfer.callbacks import BestCheckpoint, check_monitor
 from tlkeras.transfer.evaluation import Metric, Validation
 from tlkeras.transfer.freezing import compile_classifier, freeze, prove_moves, snapshot

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.visualize import batches, layers
+from tlkeras.visualize import ascent, layers
 from tlkeras.visualize.ascent import MEMORY, Pictures
 
 
@@ -31,7 +31,7 @@ def responses(model: keras.Model, layer: str, images: np.ndarray, *, memory: int
     if layers.input_shape(model, images.shape[1:3]) != images.shape[1:]:
         raise ValueError(f"Expected images that fit {model.inputs[0].shape}. Received: shape={images.shape}")
     forward = layers.activations(model, layer)
-    (shape,), width = batches.measure([forward], images.shape[1:], memory, widest=256)
+    (shape,), width = ascent.measure([forward], images.shape[1:], memory, widest=256)
     if len(shape) < 3:
         raise ValueError(f"Expected a layer with channels, (batch, ..., channels). Received: {(None, *shape[1:])}")
 
@@ -41,7 +41,7 @@ def responses(model: keras.Model, layer: str, images: np.ndarray, *, memory: int
 
     compiled = means.get_concrete_function()
     parts = [images[first : first + width].astype(np.float32) for first in range(0, len(images), width)]
-    return np.concatenate([compiled(tf.constant(part)).numpy() for part in batches.bar(parts, layer)])
+    return np.concatenate([compiled(tf.constant(part)).numpy() for part in ascent.bar(parts, layer)])
 
 
 def filter_rows(

@@ -1,0 +1,28 @@
+"""Speed: ours and a peer in one run, on this machine, with what was equal said; see `python -m tlkeras bench`."""
+
+from collections.abc import Callable
+
+from benchmarks import ants_bees, l2t, squeezenet, strategies, tominet, visualize
+
+BENCHMARKS: dict[str, Callable[[], list[dict]]] = {
+    "tominet": tominet.rows,
+    "squeezenet": squeezenet.rows,
+    "strategies": strategies.rows,
+    "visualize": visualize.rows,
+    "ants_bees": ants_bees.rows,
+    "l2t": l2t.rows,
+}
+COLUMNS = ("name", "ours", "peer", "ratio", "unit", "equal")
+
+
+def run(names: list[str] | None = None) -> list[dict]:
+    """Run the named benchmarks (all if None); return rows with the keys `COLUMNS`.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    names = names if names else list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        raise ValueError(f"Expected benchmarks out of {list(BENCHMARKS)}. Received: {unknown}")
+    return [row for name in names for row in BENCHMARKS[name]()]

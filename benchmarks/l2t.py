@@ -1,0 +1,112 @@
+"""Report 003: what an iteration of each method costs, step by step, and how much memory it takes."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.timing import fastest_seconds
+from tlkeras.experiments import environment
+from tlkeras.l2t import LearningToTransfer, Settings
+from tlkeras.models import resnet32 as source_network
+from tlkeras.models import vgg as target_network
+
+METHODS = {  # the questions asked
+    "scratch": {"what": False, "where": False},
+    "ufm": {"what": False, "where": False},
+    "ww": {},
+    "www": {"which": True},
+}
+# Official PyTorch code, 2.13 on a CPU, 2 threads, minimum over runs on an idle machine of the same kind: seconds.
+OFFICIAL = {"scratch": 0.34, "ufm": 0.57, "ww": 6.63, "www": 6.66}
+LIMITS = {"ratio": 8.0, "seconds": 2.7, "mebibytes": 4.5 * 1024}  # goals for ww and www
+BATCH = 128
+REPEATS = 8
+
+
+def rows() -> list[dict]:
+    """Return the rows of this report; the peer's numbers were measured once, elsewhere, and `equal` says so."""
+    seconds = {method: measure(learner(method)) for method in METHODS}
+    found = [_row(f"iteration, {method}", seconds[method], "s", OFFICIAL[method], _equal()) for method in METHODS]
+    for method in ("ww", "www"):
+        note = f"seconds of {method} over those of our ufm; goal: at most {LIMITS['ratio']:.0f}"
+        found.append(_row(f"{method} over ufm", seconds[method] / seconds["ufm"], "x", None, note))
+    return found + steps(seconds) + memory()
+
+
+def learner(method: str, settings: Settings | None = None) -> LearningToTransfer:
+    """Return a learner of a method, networks and pairs as in the report, with new weights.
+
+    Raises:
+        ValueError: an unknown method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"Expected a method out of {list(METHODS)}. Received: {method!r}")
+    keras.utils.set_random_seed(0)
+    source, target = source_network.resnet32(), target_network.vgg9()
+    features = source_network.FEATURES, target_network.VGG9_FEATURES
+    pairs = [] if method == "scratch" else [(m, n) for m in features[0] for n in features[1]]
+    return LearningToTransfer(source, target, pairs, settings=settings, **METHODS[method])
+
+
+def measure(learner: LearningToTransfer, repeats: int = REPEATS) -> float:
+    """Return the seconds of the fastest of some iterations on a batch; the first, which traces, is not counted."""
+    generator = np.random.default_rng(0)
+    shape = learner.target.input_shape[1:]
+    images = generator.integers(0, 256, (BATCH, *shape)).astype(np.uint8)
+    labels = generator.integers(0, learner.target.output_shape[-1], BATCH).astype(np.int32)
+    return fastest_seconds(lambda: learner.learner.train(images, labels, 0.01, None, (0, 0)), repeats)
+
+
+def steps(seconds: dict[str, float]) -> list[dict]:
+    """Return what the steps of ww cost: by what an iteration with fewer lookahead steps saves."""
+    one, none = (measure(learner("ww", Settings(lookahead=count))) for count in (1, 0))
+    parts = {
+        "source features": _source_features(),
+        "training step with source features and matching (ufm)": seconds["ufm"],
+        "lookahead step on the cross-entropy, and J": none - seconds["ufm"],
+        "first matching step and back to it: J's gradient, a Hessian product, a mixed derivative": one - none,
+        "second matching step and back: a Hessian product with a mixed derivative": seconds["ww"] - one,
+        "which": seconds["www"] - seconds["ww"],
+    }
+    note = "differences between iterations with 0, 1 and 2 matching steps"
+    return [_row(f"step: {name}", value, "s", None, note) for name, value in parts.items()]
+
+
+def memory() -> list[dict]:
+    """Return the peak of a process that does nothing but one method, and the goal."""
+    note = f"peak of a process of its own, three iterations; goal: at most {LIMITS['mebibytes']:.0f}"
+    return [_row(f"peak memory, {method}", _peak(method), "MiB", None, note) for method in ("ufm", "ww", "www")]
+
+
+def peak(method: str) -> float | None:
+    """Do a few iterations and return the largest resident size of this process, MiB; None where it is not told."""
+    measure(learner(method), repeats=2)
+    return environment.peak_memory_mib()
+
+
+def _peak(method: str) -> float:
+    code = f"from benchmarks import l2t; print('peak', l2t.peak({method!r}))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return float(found.split("peak ")[-1].replace("None", "nan"))
+
+
+def _source_features() -> float:
+    matching = learner("ufm").learner.parts.matching
+    run = tf.function(lambda x: matching.goals(matching.source_features(x)), autograph=False)
+    images = tf.zeros((BATCH, 32, 32, 3))
+    return fastest_seconds(lambda: run(images), REPEATS)
+
+
+def _equal() -> str:
+    return (
+        f"ResNet32 -> VGG-9, 15 pairs, batch {BATCH}, float32, the fastest of {REPEATS} after tracing; peer: the "
+        "fastest of the official PyTorch code, measured once on an idle machine with 2 CPU cores, not run here"
+    )
+
+
+def _row(name: str, ours: float, unit: str, peer: float | None, equal: str) -> dict:
+    ratio = peer and round(peer / ours, 1)
+    return {"name": name, "ours": round(ours, 3), "peer": peer, "ratio": ratio, "unit": unit, "equal": equal}

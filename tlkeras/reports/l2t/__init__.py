@@ -1,0 +1,1 @@
+"""The report l2t."""

@@ -1,0 +1,83 @@
+"""Images of report 003: few of each class, at 32x32, and the source network that has seen others."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from tlkeras import data
+from tlkeras.data import Dataset
+
+if TYPE_CHECKING:
+    import keras
+
+
+SIDE = 32
+
+
+@functools.cache
+def target(name: str) -> Dataset:
+    """Load a data set once a process."""
+    return data.load(name)
+
+
+@functools.cache
+def small(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return "train" and "test": images uint8 `(n, 32, 32, 3)`, labels `(n,)`. Larger ones are shrunk."""
+    found = target(name)
+    return {"train": (shrunk(found.x_train), found.y_train), "test": (shrunk(found.x_test), found.y_test)}
+
+
+def shrunk(images: np.ndarray) -> np.ndarray:
+    """Shrink uint8 images `(n, height, width, 3)` to 32x32, bilinear with antialiasing, as the official code does."""
+    if images.shape[1:3] == (SIDE, SIDE):
+        return images
+    return np.stack([np.asarray(Image.fromarray(x).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) for x in images])
+
+
+def draw(labels: np.ndarray, per_class: int, classes: int, scarce: int, seed: int) -> np.ndarray:
+    """Draw as many images of each class, and fewer of one, if asked: the class then is the seed's last digit.
+
+    Args:
+        labels: `(n,)` integers.
+        per_class: images of a class.
+        classes: how many there are.
+        scarce: images of the scarce class; 0 is as many as of the others.
+        seed: of the draw; every method gets the same.
+
+    Returns:
+        Indices `(count,)`, int64.
+    """
+    chosen = data.splits.few_shot(labels, per_class * classes, seed=seed, balanced=True, num_classes=classes)
+    if not scarce:
+        return chosen
+    own = np.flatnonzero(labels[chosen] == scarce_class(seed, classes))
+    return np.delete(chosen, own[scarce:])
+
+
+def scarce_class(seed: int, classes: int) -> int:
+    """Return which class has fewer images: the report names none, so it is another one with each seed."""
+    return seed % classes
+
+
+@functools.cache
+def pretrained() -> dict:
+    """Return which source weights there are: Jang et al.'s, else those of this project, named a stand-in."""
+    from tlkeras.models import records, weights
+    from tlkeras.models.resnet32 import SHIPPED
+
+    try:
+        records.fetch("resnet32")
+        return {"name": "official", "fingerprint": records.RECORDS["resnet32"].checksum[:16], "stand_in": False}
+    except records.WeightsUnavailableError:
+        return {"name": SHIPPED, "fingerprint": weights.record(f"resnet32_{SHIPPED}")["sha256"][:16], "stand_in": True}
+
+
+def source() -> keras.Model:
+    """Return ResNet32 with the weights of `pretrained`."""
+    from tlkeras.models.resnet32 import resnet32
+
+    return resnet32(weights=pretrained()["name"])

@@ -1,0 +1,172 @@
+"""Random views of training images, in the graph, from stateless seeds."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def random_affine(
+    rotation: float = 15.0, shift: float = 0.1, zoom: float = 0.15, shear: float = 0.2
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return an augmentation for `finetune`: each image gets its own rotation, shear, zoom and shift about its centre.
+
+    Args:
+        rotation: largest angle, degrees.
+        shift: largest shift, as a fraction of the side.
+        zoom: largest relative change of size, for width and height apart.
+        shear: largest horizontal shear.
+
+    Returns:
+        `(images (b, h, w, c) float32, seed (2,) int32) -> images`; same seed, same views; outside is black.
+
+    Raises:
+        ValueError: a negative amount, or zoom of 1 or more.
+    """
+    amounts = {"rotation": rotation, "shift": shift, "zoom": zoom, "shear": shear}
+    if min(amounts.values()) < 0 or zoom >= 1:
+        raise ValueError(f"Expected amounts of at least 0 and zoom below 1. Received: {amounts}")
+
+    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        height, width = images.shape[1], images.shape[2]
+        draws = tf.random.stateless_uniform((6, tf.shape(images)[0]), seed, -1.0, 1.0)
+        angle = draws[0] * (rotation * 3.141592653589793 / 180)
+        scale_x, scale_y = 1 + zoom * draws[1], 1 + zoom * draws[2]
+        slant, shift_x, shift_y = shear * draws[3], shift * width * draws[4], shift * height * draws[5]
+        cosine, sine = tf.cos(angle), tf.sin(angle)
+        a, b = scale_x * cosine, scale_x * (slant * cosine - sine)
+        c, d = scale_y * sine, scale_y * (slant * sine + cosine)
+        centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+        offset_x = centre_x + shift_x - a * centre_x - b * centre_y
+        offset_y = centre_y + shift_y - c * centre_x - d * centre_y
+        zero = tf.zeros_like(a)
+        transform = tf.stack([a, b, offset_x, c, d, offset_y, zero, zero], axis=1)
+        return keras.ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="constant")
+
+    return augment
+
+
+def random_flip_crop(padding: int = 4) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return an augmentation for `finetune`: mirror half of the images, and crop each out of a zero-padded copy.
+
+    Args:
+        padding: pixels added on each side, so the largest shift.
+
+    Returns:
+        `(images (b, h, w, c) float32, seed (2,) int32) -> images`; same seed, same views; outside is black.
+
+    Raises:
+        ValueError: a negative padding.
+
+    Reference: He et al. 2016, arXiv:1512.03385, section 4.2.
+    """
+    if padding < 0:
+        raise ValueError(f"Expected a padding of at least 0 pixels. Received: padding={padding}")
+
+    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        width, count = images.shape[2], tf.shape(images)[0]
+        draws = tf.random.stateless_uniform((3, count), seed)
+        mirrored = tf.cast(draws[0] < 0.5, tf.float32)
+        shift_x, shift_y = tf.unstack(tf.floor(draws[1:] * (2 * padding + 1)) - padding)
+        one, zero = tf.ones_like(shift_x), tf.zeros_like(shift_x)
+        transform = tf.stack(
+            [1 - 2 * mirrored, zero, mirrored * (width - 1) + shift_x, zero, one, shift_y, zero, zero], axis=1
+        )
+        return keras.ops.image.affine_transform(images, transform, interpolation="nearest", fill_mode="constant")
+
+    return augment
+
+
+def random_crop(side: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return an augmentation for `finetune`: a random square out of each image, pixel for pixel.
+
+    Args:
+        side: of the square; `finetune` then takes training images that are larger than what the model takes.
+
+    Returns:
+        `(images (b, h, w, c) float32, seed (2,) int32) -> images (b, side, side, c)`; same seed, same squares.
+
+    Raises:
+        ValueError: a side below 1; when it is used, images smaller than the square.
+
+    Reference: report 004, the third of its operations.
+    """
+    if side < 1:
+        raise ValueError(f"Expected a side of at least 1 pixel. Received: side={side}")
+
+    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        height, width = images.shape[1], images.shape[2]
+        if min(height, width) < side:
+            raise ValueError(f"Expected images of at least {side} pixels. Received: shape={tuple(images.shape)}")
+        room = tf.constant([[height - side + 1], [width - side + 1]], tf.float32)
+        corners = tf.cast(tf.random.stateless_uniform((2, tf.shape(images)[0]), seed) * room, tf.int32)
+        rows, columns = (corner[:, None] + tf.range(side) for corner in tf.unstack(corners))
+        return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+    return augment
+
+
+def training_batches(
+    pair: tuple[np.ndarray, np.ndarray],
+    batch_size: int,
+    seed: int,
+    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+) -> tf.data.Dataset:
+    """Return shuffled batches of `pair`; their order depends on `seed`, Keras' global seed and the epoch alone."""
+    inputs, labels = pair
+    batches = tf.data.Dataset.from_tensor_slices((inputs, labels.astype(np.int32)))
+    batches = batches.shuffle(len(inputs), seed=seed).batch(batch_size)
+    if augment is not None:
+        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
+
+        def apply(batch, pair_of_seeds):
+            images, targets = batch
+            return augment(tf.cast(images, tf.float32), tf.cast(pair_of_seeds, tf.int32)), targets
+
+        batches = tf.data.Dataset.zip(batches, seeds).map(
+            apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+    return untuned(batches.prefetch(2))
+
+
+def untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Return the same batches without tf.data's tuning of itself, whose thread the end of a `fit` may wait for.
+
+    That thread sleeps for 10 ms, then 20, 40 and so on, and nothing wakes it: a `fit` that could be over after 1.05 s
+    returned after 1.27 s, the end of the seventh sleep.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
+
+
+COUNTS = (1, 2, 10)
+
+
+def fixed_views(images: np.ndarray, side: int, count: int) -> list[np.ndarray]:
+    """Cut the same squares out of each image.
+
+    Args:
+        images: `(n, height, width, channels)`.
+        side: of the squares, in pixels.
+        count: 1 (the middle), 2 (and mirrored), or 10 (the middle and the four corners, each and mirrored).
+
+    Returns:
+        `count` arrays `(n, side, side, channels)`, the middle first.
+
+    Raises:
+        ValueError: another count, or images smaller than the squares.
+
+    Reference: Krizhevsky et al. 2012, section 4.1 (ten patches).
+    """
+    height, width = images.shape[1:3]
+    if count not in COUNTS or side > min(height, width):
+        raise ValueError(
+            f"Expected a count out of {COUNTS}, and images of at least {side} pixels. "
+            f"Received: count={count}, shape={images.shape}"
+        )
+    bottom, right = height - side, width - side
+    corners = [(bottom // 2, right // 2), (0, 0), (0, right), (bottom, 0), (bottom, right)]
+    crops = [images[:, top : top + side, left : left + side] for top, left in corners[: (count + 1) // 2]]
+    return crops if count == 1 else [view for crop in crops for view in (crop, crop[:, :, ::-1])]

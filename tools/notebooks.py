@@ -1,0 +1,229 @@
+"""Run notebooks, render them as pages that need no network, and list them on an index page."""
+
+import argparse
+import html
+import os
+import re
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+import nbformat
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+from tqdm import tqdm
+
+from tlkeras.experiments.runs import PROFILES, write_text
+from tlkeras.experiments.runs import profile as named_profile
+
+TEMPLATE = Path(__file__).with_name("index.html")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one notebook went, with what the index shows of it."""
+
+    source: Path
+    target: Path
+    title: str  # the first heading
+    profile: str
+    seconds: float
+    error: str | None  # one line; None: passed
+    data_used: str  # what the cells tagged `data-used` printed
+    thumbnail: str | None  # the first figure as a data URI
+
+    @property
+    def passed(self) -> bool:
+        """Return whether every cell ran."""
+        return self.error is None
+
+
+class _ThisPython(KernelSpecManager):
+    """Starts the kernel with the running interpreter, whatever a user has registered as `python3`."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        # What native libraries write to file descriptor 2 goes to the log, not into the notebook: TensorFlow's
+        # start-up lines obey no environment variable. Python's own stderr is still captured.
+        return KernelSpec(**get_kernel_dict(["--IPKernelApp.capture_fd_output=False"]))
+
+
+def execute(path: Path, target: Path, profile: str = "quick", timeout: int | None = None) -> Outcome:
+    """Run a notebook in a new kernel and write it with its outputs, whether it passes or not.
+
+    Args:
+        path: the notebook; its folder is the kernel's working directory.
+        target: the notebook to write. The kernel's own log goes beside it, as `.log`.
+        profile: "smoke", "quick" or "paper", handed to the kernel as TLKERAS_PROFILE.
+        timeout: seconds allowed for each cell; None: no limit.
+
+    Returns:
+        The outcome. A failing cell is no exception here: its traceback is in `target` and in `Outcome.error`.
+
+    Raises:
+        ValueError: unknown profile.
+        OSError, nbformat.ValidationError: `path` can't be read as a notebook, or `target` can't be written.
+    """
+    notebook = _cleared(nbformat.read(path, as_version=4))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    log = target.with_suffix(".log")
+    started = time.monotonic()
+    error = _run(notebook, path.parent, log, named_profile(profile), timeout)
+    seconds = time.monotonic() - started
+    write_text(target, nbformat.writes(notebook) + "\n")
+    return Outcome(path, target, title(notebook), profile, seconds, error, data_used(notebook), thumbnail(notebook))
+
+
+def render(path: Path) -> str:
+    """Return a notebook as one HTML page. Only formulas ask for the network; without it they are shown as TeX."""
+    exporter = HTMLExporter(template_name="lab", require_js_url="", embed_images=True)
+    page, _ = exporter.from_filename(str(path))
+    # A script in the head stops the page until the network answers or gives up.
+    return page.replace('<script src="', '<script async src="')
+
+
+def index_page(outcomes: Sequence[Outcome]) -> str:
+    """Return the index as one HTML page that links `<stem>.html` for each outcome and needs no network."""
+    failed = sum(not outcome.passed for outcome in outcomes)
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    profiles = ", ".join(sorted({outcome.profile for outcome in outcomes}))
+    counts = f"{len(outcomes) - failed} passed" + (f", {failed} failed" if failed else "")
+    summary = f"{counts} · profile {profiles} · {duration(seconds)} · {time.strftime('%Y-%m-%d %H:%M')}"
+    page = Template(TEMPLATE.read_text(encoding="utf-8"))
+    return page.substitute(summary=html.escape(summary), cards="\n".join(map(_card, outcomes)))
+
+
+def title(notebook: NotebookNode) -> str:
+    """Return the first Markdown heading, or "Untitled"."""
+    texts = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    heading = next((found for text in texts if (found := re.search(r"^#+\s+(.+)$", text, re.MULTILINE))), None)
+    return heading[1].strip() if heading else "Untitled"
+
+
+def data_used(notebook: NotebookNode) -> str:
+    """Return what the cells tagged `data-used` printed."""
+    tagged = (cell for cell in _code(notebook) if "data-used" in cell.metadata.get("tags", []))
+    outputs = (output for cell in tagged for output in cell.outputs)
+    return "".join(output.text for output in outputs if output.get("name") == "stdout").strip()
+
+
+def thumbnail(notebook: NotebookNode) -> str | None:
+    """Return the notebook's first PNG figure as a data URI, if it has one."""
+    outputs = (output.get("data", {}) for cell in _code(notebook) for output in cell.outputs)
+    image = next((data["image/png"] for data in outputs if "image/png" in data), None)
+    return f"data:image/png;base64,{image.replace(chr(10), '')}" if image else None
+
+
+def duration(seconds: float) -> str:
+    """Return a wall time for people: "83 s", "12 min", "3.5 h"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def run_all(paths: Sequence[Path], output: Path, profile: str, timeout: int | None, in_place: bool) -> list[Outcome]:
+    """Run notebooks one after the other into `output`, with a page for each and an index.
+
+    The index is written anew after each notebook, so an interrupted run leaves one as well. With `in_place`, a
+    notebook that passed also replaces its source; one that failed never does.
+    """
+    outcomes = []
+    for number, path in enumerate(paths, start=1):
+        label = f"[{number}/{len(paths)}] {path.stem}"
+        print(f"{label} running", flush=True)
+        outcome = execute(path, output / path.name, profile, timeout)
+        outcomes.append(outcome)
+        write_text(outcome.target.with_suffix(".html"), render(outcome.target))
+        write_text(output / "index.html", index_page(outcomes))
+        if in_place and outcome.passed:
+            write_text(path, outcome.target.read_text(encoding="utf-8"))
+        verdict = "passed" if outcome.passed else f"FAILED ({outcome.error})"
+        print(f"{label} {verdict} in {duration(outcome.seconds)}", flush=True)
+    return outcomes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line `python -m tools.notebooks`; return 1 if a notebook failed."""
+    parser = argparse.ArgumentParser(prog="python -m tools.notebooks", description=__doc__)
+    parser.add_argument("notebooks", nargs="*", type=Path, help="default: notebooks/*.ipynb")
+    parser.add_argument("--output", type=Path, default=Path("build"), help="folder for the pages (default: build)")
+    parser.add_argument("--profile", choices=PROFILES, help="default: TLKERAS_PROFILE, else quick")
+    parser.add_argument("--timeout", type=int, help="seconds allowed for each cell (default: no limit)")
+    parser.add_argument("--in-place", action="store_true", help="store the notebooks that pass with their outputs")
+    options = parser.parse_args(arguments)
+    paths = options.notebooks or sorted(Path("notebooks").glob("*.ipynb"))
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing or not paths:
+        parser.error(f"expected notebooks that exist. Received: {', '.join(missing) or 'an empty notebooks folder'}")
+    outcomes = run_all(paths, options.output, named_profile(options.profile), options.timeout, options.in_place)
+    passed = sum(outcome.passed for outcome in outcomes)
+    print(f"{passed} of {len(outcomes)} passed: {options.output / 'index.html'}")
+    return int(passed < len(outcomes))
+
+
+def _run(notebook: NotebookNode, folder: Path, log: Path, profile: str, timeout: int | None) -> str | None:
+    """Execute in place; return why it failed, or None."""
+    client = NotebookClient(
+        notebook,
+        km=AsyncKernelManager(kernel_spec_manager=_ThisPython()),
+        timeout=timeout,
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+        store_widget_state=False,
+    )
+    with log.open("w", encoding="utf-8") as stream:
+        try:
+            # `client.execute` would catch Ctrl-C and report a dead kernel.
+            with client.setup_kernel(env=_environment(profile), stderr=stream, cleanup_kc=True):
+                for index, cell in enumerate(tqdm(notebook.cells, unit="cell", leave=False, disable=None)):
+                    client.execute_cell(cell, index)
+        except DeadKernelError:
+            return f"the kernel died (out of memory?); its last words are in {log}"
+        except CellTimeoutError:
+            return f"a cell ran for more than {timeout} s"
+        except CellExecutionError as error:
+            return f"{error.ename}: {error.evalue}"
+    return None
+
+
+def _environment(profile: str) -> dict[str, str]:
+    """Return the kernel's environment: inline figures, and no progress bars in the stored outputs."""
+    inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    return inherited | {"TLKERAS_PROFILE": profile, "TF_CPP_MIN_LOG_LEVEL": "3", "TQDM_DISABLE": "1"}
+
+
+def _code(notebook: NotebookNode) -> Iterable[NotebookNode]:
+    return (cell for cell in notebook.cells if cell.cell_type == "code")
+
+
+def _cleared(notebook: NotebookNode) -> NotebookNode:
+    """Drop stored outputs, so that after a failure no cell shows those of an older run."""
+    for cell in _code(notebook):
+        cell.outputs, cell.execution_count = [], None
+    return notebook
+
+
+def _card(outcome: Outcome) -> str:
+    page = html.escape(outcome.target.with_suffix(".html").name)
+    picture = f'<img src="{outcome.thumbnail}" alt="">' if outcome.thumbnail else ""
+    verdict = "passed" if outcome.passed else "failed"
+    error = "" if outcome.passed else f'<p class="error">{html.escape(outcome.error)}</p>'
+    return f"""<article>
+<a class="figure" href="{page}" tabindex="-1" aria-hidden="true">{picture}</a>
+<div>
+<h2><a href="{page}">{html.escape(outcome.title)}</a></h2>
+<p class="facts"><b class="{verdict}">{verdict}</b> {duration(outcome.seconds)} · {html.escape(outcome.source.name)}</p>
+{error}<pre>{html.escape(outcome.data_used or "No data reported.")}</pre>
+</div>
+</article>"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
