@@ -1,0 +1,100 @@
+"""What every layer needs of the file system and the screen: atomic writing, hashes, progress bars, warnings told once."""
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from tqdm.auto import tqdm
+
+Item = TypeVar("Item")
+CHUNK_BYTES = 1 << 20
+_told: set[tuple[str, type[Warning]]] = set()
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; what was written there replaces `path` when the block ends well.
+
+    A reader sees the old file or the new one, never half of one. The temporary name is this call's own, so that two
+    writers do not collide, and it keeps the suffixes of `path`, by which NumPy and Keras choose a format.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; `path` is as it was, and nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{uuid.uuid4().hex}.partial.{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def leftovers(path: Path) -> Iterable[Path]:
+    """Return the temporary files that killed writers of `path` left behind."""
+    return path.parent.glob(f".*.partial.{path.name}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: object, *, indent: int | None = None) -> None:
+    """Write JSON atomically: compact, or indented by so many spaces."""
+    separators = (",", ":") if indent is None else None
+    write_text(path, json.dumps(content, indent=indent, separators=separators) + "\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
+    """Write named arrays as an .npz file atomically."""
+    with replacing(path) as partial, open(partial, "wb") as file:
+        (np.savez_compressed if compressed else np.savez)(file, **arrays)
+
+
+def read_arrays(path: Path, error: type[Exception] = ValueError) -> dict[str, np.ndarray]:
+    """Return every array of the .npz file at `path`; nothing in it is unpickled.
+
+    Raises:
+        error: the file is missing, truncated or no .npz; the message ends with the path.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as reason:  # damaged bytes make zipfile, zlib and numpy raise almost anything
+        raise error(
+            f"Expected a whole .npz file of named arrays ({type(reason).__name__}: {reason}). Received: {path}"
+        ) from reason
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a file's bytes in hex digits: 64 for "sha256", 32 for "md5"."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def progress(items: Iterable[Item] | None = None, description: str = "", **options: Any) -> "tqdm[Item]":
+    """Return tqdm's bar over `items`; quiet where nobody looks, and where TQDM_DISABLE is set.
+
+    Args:
+        items: what is iterated over; None for a bar that is updated by hand.
+        description: stands before the bar.
+        options: of tqdm, such as `total` and `unit`.
+    """
+    quiet = bool(os.environ.get("TQDM_DISABLE")) or None  # None: quiet unless a terminal or a notebook looks
+    return tqdm(items, description or None, disable=quiet, **options)
+
+
+def warn_once(message: str, category: type[Warning] = UserWarning, *, stacklevel: int = 2) -> None:
+    """Warn with this message once a process, whatever Python's filters and whoever calls."""
+    if (message, category) not in _told:
+        _told.add((message, category))
+        warnings.warn(message, category, stacklevel=stacklevel + 1)
