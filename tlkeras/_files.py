@@ -1,4 +1,4 @@
-"""What every layer needs of the file system and the screen: atomic writing, hashes, progress bars, warnings told once."""
+"""What every layer needs of files and the screen: atomic writing, digests, progress bars, warnings told once."""
 
 import contextlib
 import hashlib
