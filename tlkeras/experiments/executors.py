@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 Job = tuple[str, int]  # arm, seed
-Compute = Callable[[Job], dict[str, Any]]
-Execute = Callable[[Compute, Iterable[Job]], Iterator[tuple[Job, dict[str, Any]]]]
+Compute = Callable[[Job], Any]  # the run of a job, see `runs.Run`
+Execute = Callable[[Compute, Iterable[Job]], Iterator[tuple[Job, Any]]]
 
 
 class ClusterError(RuntimeError):
     """There is no Ray, no cluster at the address, or runs failed there; those that did not are stored."""
 
 
-def in_process(compute: Compute, jobs: Iterable[Job]) -> Iterator[tuple[Job, dict[str, Any]]]:
+def in_process(compute: Compute, jobs: Iterable[Job]) -> Iterator[tuple[Job, Any]]:
     """Yield each job with its run, in the order of the jobs."""
     for job in jobs:
         yield job, compute(job)
@@ -33,7 +33,7 @@ def on_ray(address: str | None = None, *, retries: int = 2) -> Execute:
             other jobs are done, if some failed.
     """
 
-    def execute(compute: Compute, jobs: Iterable[Job]) -> Iterator[tuple[Job, dict[str, Any]]]:
+    def execute(compute: Compute, jobs: Iterable[Job]) -> Iterator[tuple[Job, Any]]:
         ray = _connected(address)
         gpus = min(1, ray.cluster_resources().get("GPU", 0))
         options = {"num_cpus": 1, "num_gpus": gpus, "max_calls": 1, "max_retries": retries}

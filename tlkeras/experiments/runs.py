@@ -1,45 +1,159 @@
-"""Seeded, resumable runs in an atomic result store."""
+"""Seeded, resumable runs in an atomic result store, and the collections that tables and figures are made from."""
+
+from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import os
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, overload
 
-from tqdm.auto import tqdm
-
+from tlkeras._files import progress, write_json
 from tlkeras.data import home
 from tlkeras.experiments import environment, executors
 from tlkeras.experiments.environment import REPOSITORY
-
-PROFILES = ("smoke", "quick", "paper")
+from tlkeras.experiments.report import Inputs, Report, Result, Settings, as_stored, defaults, profile
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
-    """What a report's `run` returns: metrics, curves, and where data and weights came from."""
+class Run:
+    """One finished run: one arm, one seed. The fields are those of its file, in order."""
 
+    report: str
+    arm: str
+    seed: int
+    profile: str
+    settings: dict[str, Any]
     metrics: dict[str, float]
-    history: dict[str, list] = dataclasses.field(default_factory=dict)
+    data: list[dict[str, Any]]
+    weights: list[dict[str, Any]]
+    wall_seconds: float | None = None
+    peak_memory_mib: float | None = None
+    versions: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    device: str = ""
+    commit: str | None = None
+    date: str = ""
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    history: dict[str, list] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Run:
+        """Return the run of a file's content."""
+        return cls(**{field.name: content[field.name] for field in dataclasses.fields(cls) if field.name in content})
+
+    @property
+    def inputs(self) -> Inputs:
+        """The provenance of its data and weights."""
+        return {"data": self.data, "weights": self.weights}
 
 
-def profile(name: str | None = None) -> str:
-    """Return `name`, else TLKERAS_PROFILE, else "quick".
+class Runs(Sequence[Run]):
+    """Runs in order; what tables, claims and figures ask of them."""
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        self._runs = tuple(runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> Runs: ...
+    def __getitem__(self, index: int | slice) -> Run | Runs:
+        return Runs(self._runs[index]) if isinstance(index, slice) else self._runs[index]
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Runs) and self._runs == other._runs
+
+    def __add__(self, other: Runs) -> Runs:
+        return Runs((*self, *other))
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The names of the arms that have runs, as they first appear."""
+        return tuple(dict.fromkeys(run.arm for run in self))
+
+    def have(self, arms: Iterable[str]) -> bool:
+        """Return whether each of these arms has a run."""
+        return set(arms) <= set(self.arms)
+
+    def of(self, arms: str | Iterable[str]) -> Runs:
+        """Return the runs of one arm, or of several."""
+        wanted = {arms} if isinstance(arms, str) else set(arms)
+        return self.where(lambda run: run.arm in wanted)
+
+    def where(self, condition: Callable[[Run], bool]) -> Runs:
+        """Return the runs for which a condition holds."""
+        return Runs(run for run in self if condition(run))
+
+    def with_metric(self, name: str, compute: Callable[[Run], float | None]) -> Runs:
+        """Return the runs with one metric more, left out where `compute` returns None."""
+        computed = [(run, compute(run)) for run in self]
+        return Runs(
+            run if value is None else dataclasses.replace(run, metrics={**run.metrics, name: value})
+            for run, value in computed
+        )
+
+    def scores(self, arm: str, metric: str) -> dict[int, float]:
+        """Return one metric of one arm by seed, seeds ascending.
+
+        Raises:
+            ValueError: an arm without runs, a metric that none of its runs has, or two runs of the same seed, as when
+                runs of two profiles are mixed.
+        """
+        if arm not in self.arms:
+            raise ValueError(f"Expected an arm with runs, out of {listed(self.arms)}. Received: arm={arm!r}")
+        own = self.of(arm)
+        check_metrics([metric], [name for run in own for name in run.metrics])
+        having = sorted((run for run in own if metric in run.metrics), key=lambda run: run.seed)
+        for earlier, later in itertools.pairwise(having):
+            if earlier.seed == later.seed:
+                found = f"seed {later.seed} of arm {arm!r} twice, profiles {earlier.profile} and {later.profile}"
+                raise ValueError(f"Expected one run for each seed, of one profile, setting and data. Received: {found}")
+        return {run.seed: run.metrics[metric] for run in having}
+
+    def shared_draws(self, first: str, second: str) -> list[int]:
+        """Return the seeds of both arms that stand for the same draw of training examples.
+
+        Where runs name no draw, equal seeds are the same draw.
+        """
+        one, other = ({run.seed: run.details.get("draw") for run in self.of(arm)} for arm in (first, second))
+        return sorted(seed for seed in one.keys() & other.keys() if one[seed] == other[seed])
+
+    def about(self) -> str:
+        """Return profile, device, first day and source of the data, in one line."""
+        if not self:
+            return "no runs"
+        first = self[0]
+        sources = dict.fromkeys(f"{item['name']}: {item['source']}" for item in first.data)
+        return f"{first.profile} profile, {first.device}, from {first.date[:10]} on; {'; '.join(sources)}"
+
+
+def check_metrics(wanted: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse metrics that are not among the known ones.
 
     Raises:
-        ValueError: not one of `PROFILES`.
+        ValueError: an unknown metric.
     """
-    name = name or os.environ.get("TLKERAS_PROFILE") or "quick"
-    if name not in PROFILES:
-        raise ValueError(f"Expected a profile out of {PROFILES}. Received: {name!r}")
-    return name
+    known = list(dict.fromkeys(known))
+    for metric in wanted:
+        if metric not in known:
+            raise ValueError(f"Expected a metric out of {listed(known)}. Received: metric={metric!r}")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names in one line, for a message."""
+    return ", ".join(names) or "none at all"
 
 
 def results_folder(profile_name: str, stand_in: bool = False) -> Path | None:
@@ -57,73 +171,133 @@ def results_folder(profile_name: str, stand_in: bool = False) -> Path | None:
     return REPOSITORY / "results" if profile_name == "paper" and checkout and not stand_in else home() / "results"
 
 
-def run_key(settings: dict[str, Any], inputs: Iterable[dict[str, Any]]) -> str:
-    """Return 12 hex digits over the settings and the fingerprints of data and weights: what a result depends on."""
-    content = {"settings": settings, "inputs": [item["fingerprint"] for item in inputs]}
+def run_key(settings: Mapping[str, Any], inputs: Inputs) -> str:
+    """Return 12 hex digits over settings and the fingerprints of data and weights: what a result depends on."""
+    content = {"settings": settings, "inputs": fingerprints(inputs)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def fingerprints(inputs: Inputs) -> list[str]:
+    """Return the fingerprints of data and weights, in order."""
+    return [item["fingerprint"] for item in inputs["data"] + inputs["weights"]]
+
+
 def study(
-    report: ModuleType,
-    arms: Sequence[str] | None = None,
+    report: Report,
+    arms: str | Sequence[str] | None = None,
     *,
     seeds: int | Iterable[int] | None = None,
     profile_name: str | None = None,
     execute: executors.Execute = executors.in_process,
-) -> list[dict[str, Any]]:
+) -> Runs:
     """Run every arm with every seed, seed by seed, skipping what is stored; a failure loses no finished run.
 
     Args:
-        report: a module of `tlkeras.reports`, with NAME, ARMS, `settings`, `inputs`, `seeds` and `run`.
-        arms: names out of `report.ARMS`; None means all.
+        report: one of `tlkeras.reports.REPORTS`, or your own.
+        arms: names out of `report.arms`; None means all.
         seeds: how many (0, 1, ...) or which; None means the profile's number.
         profile_name: None means TLKERAS_PROFILE.
         execute: where what is not stored is computed, see `executors`.
 
     Returns:
-        The stored runs of these arms and seeds, in order of arms, then seeds.
+        The runs of these arms and seeds, in order of arms, then seeds.
 
     Raises:
         ValueError: an unknown arm or profile, or no seeds.
     """
     name = profile(profile_name)
-    arms = [arms] if isinstance(arms, str) else list(report.ARMS if arms is None else arms)
-    unknown = [arm for arm in arms if arm not in report.ARMS]
-    if unknown:
-        raise ValueError(f"Expected arms out of {list(report.ARMS)}. Received: {unknown}")
+    arms = [arms] if isinstance(arms, str) else list(report.arms if arms is None else arms)
+    report.check_arms(arms)
     wanted = {arm: _seeds(report, arm, seeds, name) for arm in arms}
     jobs = [(arm, seed) for seed in dict.fromkeys(sum(wanted.values(), [])) for arm in arms if seed in wanted[arm]]
-    found = {job: run for job in jobs if (run := _stored(report, *job, name))}
-    missing = [job for job in jobs if job not in found]
-    quiet = bool(os.environ.get("TQDM_DISABLE")) or None
-    with tqdm(desc=f"{report.NAME} ({name})", unit="run", total=len(jobs), initial=len(found), disable=quiet) as bar:
+    finished = {job: run for job in jobs if (run := _stored(report, *job, name))}
+    missing = [job for job in jobs if job not in finished]
+    with progress(None, f"{report.name} ({name})", unit="run", total=len(jobs), initial=len(finished)) as bar:
         for job, run in execute(functools.partial(_computed, report, name), missing):
-            found[job] = run
+            finished[job] = run
             _store(report, run)
             bar.update()
-    return [found[arm, seed] for arm in arms for seed in wanted[arm]]
+    return Runs(finished[arm, seed] for arm in arms for seed in wanted[arm])
 
 
-def _seeds(report: ModuleType, arm: str, given: int | Iterable[int] | None, profile_name: str) -> list[int]:
-    """Return the seeds of an arm; a report whose arms need other numbers has `arm_seeds(arm, profile)`, too."""
-    if given is None:
-        own = getattr(report, "arm_seeds", None)
-        given = own(arm, profile_name) if own else report.seeds(profile_name)
+def live_or_recorded(
+    report: Report,
+    arms: Sequence[str],
+    *,
+    seeds: int | Iterable[int] | None = None,
+    profile_name: str | None = None,
+    needed: Sequence[str] | None = None,
+) -> tuple[Runs, Runs]:
+    """Run a study here and now, and load the recorded paper runs, which a notebook shows from there on.
+
+    Args:
+        report: whose arms they are.
+        arms: that are run.
+        seeds: as for `study`.
+        profile_name: as for `study`.
+        needed: the arms without which the recorded runs are of no use; None means `arms`.
+
+    Returns:
+        The live runs, and the recorded ones: the live ones again where recorded ones are missing, as in an
+        installation without `results/`.
+    """
+    live = study(report, arms, seeds=seeds, profile_name=profile_name)
+    recorded = load_runs(report, "paper")
+    return live, recorded if recorded.have(arms if needed is None else needed) else live
+
+
+def load_runs(report: Report, profile_name: str = "paper", arms: Sequence[str] | None = None) -> Runs:
+    """Return the stored runs whose settings are those of today's arms, in order of arms, then seeds.
+
+    The runs of an arm all have the same data and weights: real ones before stand-ins, then what was run last.
+
+    Raises:
+        ValueError: an unknown arm.
+    """
+    names = list(report.arms) if arms is None else list(arms)
+    report.check_arms(names)
+    return Runs(run for arm in names for run in _same_inputs(list(_of_settings(report, arm, profile_name))))
+
+
+def isolated_run(report: Report, settings: Settings, seed: int) -> Result:
+    """Call `report.run` and free what it leaves in TensorFlow's and Keras' global state; nothing is stored."""
+    with environment.no_retracing_warnings(), environment.bounded_memory():
+        return report.run(settings, seed)
+
+
+def _seeds(report: Report, arm: str, given: int | Iterable[int] | None, profile_name: str) -> list[int]:
+    given = report.seed_count(arm, profile_name) if given is None else given
     seeds = list(range(given)) if isinstance(given, int) else list(given)
     if not seeds:
         raise ValueError(f"Expected at least one seed. Received: seeds={given}")
     return seeds
 
 
-def _stored(report: ModuleType, arm: str, seed: int, profile_name: str) -> dict[str, Any] | None:
-    settings = report.settings(arm, profile_name)
-    path = _path(report, arm, seed, profile_name, dataclasses.asdict(settings), report.inputs(settings))
-    if path is None or not path.exists():
-        return None
-    return {**json.loads(path.read_text()), "profile": profile_name}  # same settings: a run of this profile too
+def _of_settings(
+    report: Report, arm: str, profile_name: str, *, seed: int | None = None, stand_in: bool = False
+) -> Iterator[Run]:
+    """Yield the stored runs of an arm that have the settings of a profile, whatever their data and their folder.
+
+    Folders are named by a key, but runs are told apart by their content: a field that is new in the settings has its
+    default in older runs.
+    """
+    folder = results_folder(profile_name, stand_in)
+    current = as_stored(report.settings(arm, profile_name))
+    pattern = f"*/{'*' if seed is None else seed}.json"
+    for path in sorted((folder / report.name / arm).glob(pattern)) if folder else ():
+        run = Run.from_json(json.loads(path.read_text(encoding="utf-8")))
+        settings = report.completed(arm, run.settings)
+        if settings == current:  # then it is a run of this profile, too
+            yield dataclasses.replace(run, settings=settings, profile=profile_name)
 
 
-def _computed(report: ModuleType, profile_name: str, job: executors.Job) -> dict[str, Any]:
+def _stored(report: Report, arm: str, seed: int, profile_name: str) -> Run | None:
+    inputs = report.inputs(report.settings(arm, profile_name))
+    same = _of_settings(report, arm, profile_name, seed=seed, stand_in=_on_stand_in(inputs))
+    return next((run for run in same if fingerprints(run.inputs) == fingerprints(inputs)), None)
+
+
+def _computed(report: Report, profile_name: str, job: executors.Job) -> Run:
     arm, seed = job
     if run := _stored(report, arm, seed, profile_name):  # by another process, meanwhile
         return run
@@ -131,81 +305,53 @@ def _computed(report: ModuleType, profile_name: str, job: executors.Job) -> dict
     inputs = report.inputs(settings)
     started = time.perf_counter()
     result = isolated_run(report, settings, seed)
-    return {
-        "report": report.NAME, "arm": arm, "seed": seed, "profile": profile_name,
-        "settings": dataclasses.asdict(settings),
-        "metrics": {name: round(value, 6) for name, value in result.metrics.items()}, **inputs,
-        "wall_seconds": round(time.perf_counter() - started, 2), "peak_memory_mib": environment.peak_memory_mib(),
-        **environment.describe(), "details": result.details, "history": result.history,
-    }  # fmt: skip
-
-
-def _path(
-    report: ModuleType, arm: str, seed: int, profile_name: str, settings: dict[str, Any], inputs: Mapping[str, Any]
-) -> Path | None:
-    """Return the file of a run, None where runs of this profile are not kept."""
-    folder = results_folder(profile_name, stand_in=_on_stand_in(inputs))
-    return (
-        folder and folder / report.NAME / arm / run_key(settings, inputs["data"] + inputs["weights"]) / f"{seed}.json"
+    return Run(
+        report=report.name,
+        arm=arm,
+        seed=seed,
+        profile=profile_name,
+        settings=as_stored(settings),
+        metrics={name: round(value, 6) for name, value in result.metrics.items()},
+        data=inputs["data"],
+        weights=inputs["weights"],
+        wall_seconds=round(time.perf_counter() - started, 2),
+        peak_memory_mib=environment.peak_memory_mib(),
+        **environment.describe(),
+        details=result.details,
+        history=result.history,
     )
 
 
-def _on_stand_in(inputs: Mapping[str, Any]) -> bool:
-    return any(item.get("stand_in") for item in inputs["data"] + inputs["weights"])
-
-
-def _store(report: ModuleType, run: dict[str, Any]) -> None:
-    path = _path(report, run["arm"], run["seed"], run["profile"], run["settings"], run)
-    if path is None or path.exists():
+def _store(report: Report, run: Run) -> None:
+    folder = results_folder(run.profile, stand_in=_on_stand_in(run.inputs))
+    if folder is None or _stored(report, run.arm, run.seed, run.profile):
         return
     try:
-        write_json(path, run)
+        write_json(_unused_path(report, run, folder / report.name / run.arm), dataclasses.asdict(run))
     except OSError as error:  # a read-only or full disk must not cost the run
         warnings.warn(f"Runs are not stored ({error}); TLKERAS_RESULTS names another folder.", stacklevel=2)
 
 
-def isolated_run(report: ModuleType, settings: Any, seed: int) -> Result:
-    """Call `report.run` and free what it leaves in TensorFlow's and Keras' global state; nothing is stored."""
-    with environment.no_retracing_warnings(), environment.bounded_memory():
-        return report.run(settings, seed)
+def _unused_path(report: Report, run: Run, folder: Path) -> Path:
+    """Return where a run is written: the key ignores fields at their default, so that a new field changes no key.
 
-
-def write_json(path: Path, content: object) -> None:
-    """Write compact JSON atomically."""
-    write_text(path, json.dumps(content, separators=(",", ":")) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename: an interrupted run leaves nothing behind that counts."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def load_runs(report: ModuleType, profile_name: str = "paper", arms: Sequence[str] | None = None) -> list[dict]:
-    """Return the stored runs whose settings are those of today's arms, in order of arms, then seeds.
-
-    The runs of an arm all have the same data and weights: real ones before stand-ins, then what was run last.
+    Should the default of a field change, another run may have this key; then all fields count.
     """
-    folder = results_folder(profile_name)
-    found = []
-    for arm in report.ARMS if arms is None else arms:
-        current = json.loads(json.dumps(dataclasses.asdict(report.settings(arm, profile_name))))
-        paths = (folder / report.NAME / arm).glob("*/*.json") if folder else ()
-        stored = [run for run in (json.loads(path.read_text()) for path in paths) if run["settings"] == current]
-        found += [{**run, "profile": profile_name} for run in _same_inputs(stored)]
-    return found
+    usual = defaults(report.arms[run.arm])
+    changed = {name: value for name, value in run.settings.items() if name not in usual or usual[name] != value}
+    paths = [folder / run_key(settings, run.inputs) / f"{run.seed}.json" for settings in (changed, run.settings)]
+    return next((path for path in paths if not path.exists()), paths[-1])
 
 
-def _same_inputs(stored: Sequence[Mapping]) -> list[Mapping]:
+def _on_stand_in(inputs: Inputs) -> bool:
+    return any(item.get("stand_in") for item in inputs["data"] + inputs["weights"])
+
+
+def _same_inputs(stored: Sequence[Run]) -> list[Run]:
     """Return the runs of the best inputs among `stored`, one a seed, by seed."""
-    groups: dict[str, list[Mapping]] = {}
-    for run in sorted(stored, key=lambda run: run["date"]):
-        groups.setdefault(run_key({}, run["data"] + run["weights"]), []).append(run)
-    ranked = sorted(groups.values(), key=lambda runs: (not _on_stand_in(runs[-1]), runs[-1]["date"]))
-    newest = {run["seed"]: run for run in (ranked[-1] if ranked else ())}
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in sorted(stored, key=lambda run: run.date):
+        groups.setdefault(tuple(fingerprints(run.inputs)), []).append(run)
+    ranked = sorted(groups.values(), key=lambda runs: (not _on_stand_in(runs[-1].inputs), runs[-1].date))
+    newest = {run.seed: run for run in (ranked[-1] if ranked else ())}
     return [newest[seed] for seed in sorted(newest)]

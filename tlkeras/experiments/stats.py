@@ -34,6 +34,7 @@ class Summary:
 class Comparison:
     """One test of first against second; `effect` is as `compare` says, `difference` that of the means, first - second.
 
+    `even` is the effect where neither is higher: 0 of a rank-biserial correlation, 0.5 of a chance of superiority.
     `n` is the number of pairs, or the size of the smaller arm. `smallest_p` is the smallest p that so many scores
     could ever give: where it is above the level wanted, the test can't decide, whatever the scores are.
     """
@@ -43,6 +44,7 @@ class Comparison:
     p: float
     effect: float
     effect_name: str
+    even: float
     difference: float
     ci_low: float
     ci_high: float
@@ -190,6 +192,7 @@ def _paired(first: np.ndarray, second: np.ndarray, alternative: str, seed: int) 
         p=p,
         effect=2 * positive / total - 1 if total else 0.0,
         effect_name="rank-biserial correlation",
+        even=0.0,
         difference=float(np.mean(differences)),
         ci_low=low,
         ci_high=high,
@@ -218,6 +221,7 @@ def _unpaired(first: np.ndarray, second: np.ndarray, alternative: str, seed: int
         p=p,
         effect=superior / (len(first) * len(second)),
         effect_name="probability of superiority",
+        even=0.5,
         difference=float(_mean_difference(first, second)),
         ci_low=low,
         ci_high=high,

@@ -1,9 +1,5 @@
-"""Tables of stored runs: each number beside the report's own, each comparison with its test. Lists of dicts in and out.
+"""Tables of runs: each number beside the report's own, each comparison with its test. Lists of dicts come out."""
 
-A run is a dict as the result store keeps it; of its keys `arm`, `seed`, `profile`, `metrics` and `data` are read here.
-"""
-
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,28 +7,29 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from tlkeras.experiments import stats
+from tlkeras.experiments.report import Report
+from tlkeras.experiments.runs import Run, Runs, check_metrics
 
 RESULT_KEYS = ("report", "arm", "metric", "reported", "mean", "ci_low", "ci_high", "n", "profile", "data", "note")
 COMPARISON_KEYS = ("difference", "ci_low", "ci_high", "effect", "effect_name", "test")
 LEVEL = 0.05
 LOWER_IS_BETTER = ("loss", "error", "seconds")  # endings of metric names
+NOT_DECIDED = "not decided: n too small"  # no scores at all could have reached the level with so few runs
 
 
 def result_rows(
-    report: str,
-    runs: Sequence[Mapping],
-    reference: Mapping[tuple[str, str], Mapping],
+    report: Report,
+    runs: Runs,
     *,
-    profile: str | None = None,
+    arms: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
 ) -> list[dict]:
     """One row for each arm, metric and profile, with the report's number where it has one.
 
     Args:
-        report: the report's name, written in each row.
-        runs: stored runs, one for each seed of an arm and profile.
-        reference: the report's numbers, `{(arm, metric): {"value": 0.67, "source": "Table 1"}}`.
-        profile: only runs of this profile; None takes all, each in its own rows.
+        report: whose numbers stand beside ours.
+        runs: one for each seed of an arm and profile.
+        arms: only these arms; None takes all that have runs or a number of the report's.
         metrics: only these metrics; None takes all.
 
     Returns:
@@ -41,51 +38,28 @@ def result_rows(
         and a reason in `note`.
 
     Raises:
-        ValueError: for a metric that neither the runs nor the reference know, or a seed met twice in one row.
+        ValueError: a metric that neither the runs nor the reference know, or a seed met twice in one row.
     """
-    runs = [run for run in runs if profile in (None, run["profile"])]
-    found = [(run["arm"], metric, run["profile"]) for run in runs for metric in run["metrics"]]
-    _check_metrics(metrics or (), [metric for _, metric, _ in found] + [metric for _, metric in reference])
+    runs = runs if arms is None else runs.of(arms)
+    reference = {key: number for key, number in report.reference.items() if arms is None or key[0] in arms}
+    cells: dict[tuple[str, str], dict[str, list[Run]]] = {key: {} for key in reference}
+    for run in runs:
+        for metric in run.metrics:
+            cells.setdefault((run.arm, metric), {}).setdefault(run.profile, []).append(run)
+    check_metrics(metrics or (), [metric for _, metric in cells])
     rows = []
-    for arm, metric in _unique([*reference, *((arm, metric) for arm, metric, _ in found)]):
-        if metrics is not None and metric not in metrics:
-            continue
-        number = reference.get((arm, metric), {})
-        profiles = _unique(level for *names, level in found if names == [arm, metric])
-        cells = [_measured(runs, arm, metric, level, number) for level in profiles] or [_missing(runs, arm, profile)]
-        for cell in cells:
-            row = {"report": report, "arm": arm, "metric": metric, "reported": number.get("value"), **cell}
-            rows.append({key: row[key] for key in RESULT_KEYS})
+    for (arm, metric), by_profile in cells.items():
+        if metrics is None or metric in metrics:
+            number = reference.get((arm, metric), {})
+            measured = [_measured(Runs(own), arm, metric, number) for own in by_profile.values()]
+            for cell in measured or [_missing(arm in runs.arms)]:
+                row = {"report": report.name, "arm": arm, "metric": metric, "reported": number.get("value"), **cell}
+                rows.append({key: row[key] for key in RESULT_KEYS})
     return rows
 
 
-def metric_by_seed(runs: Sequence[Mapping], arm: str, metric: str) -> dict[int, float]:
-    """One metric of one arm, by seed in ascending order.
-
-    Raises:
-        ValueError: for an arm that isn't in `runs`, a metric none of its runs has, or two runs with the same seed, as
-            when runs of two profiles are given.
-    """
-    if arm not in (arms := _unique(run["arm"] for run in runs)):
-        raise ValueError(f"Expected an arm with runs, out of {_listed(arms)}. Received: arm={arm!r}")
-    own = [run for run in runs if run["arm"] == arm]
-    _check_metrics([metric], [name for run in own for name in run["metrics"]])
-    own = sorted((run for run in own if metric in run["metrics"]), key=lambda run: run["seed"])
-    for earlier, later in itertools.pairwise(own):
-        if earlier["seed"] == later["seed"]:
-            found = f"seed {later['seed']} of arm {arm!r} twice, profiles {earlier['profile']} and {later['profile']}"
-            raise ValueError(f"Expected one run for each seed, of one profile, setting and data. Received: {found}")
-    return {run["seed"]: run["metrics"][metric] for run in own}
-
-
-def shared_draws(runs: Sequence[Mapping], first: str, second: str) -> list[int]:
-    """The seeds of both arms that stand for the same draw of training examples (equal seeds, if runs name no draw)."""
-    draws = [{r["seed"]: r.get("details", {}).get("draw") for r in runs if r["arm"] == arm} for arm in (first, second)]
-    return sorted(seed for seed in draws[0].keys() & draws[1].keys() if draws[0][seed] == draws[1][seed])
-
-
 def comparison_rows(
-    runs: Sequence[Mapping],
+    runs: Runs,
     pairs: Iterable[tuple[str, str]],
     metric: str | Sequence[str],
     *,
@@ -95,7 +69,7 @@ def comparison_rows(
     """Test pairs of arms against each other: paired over the draws that both arms have, unpaired if they share none.
 
     Args:
-        runs: stored runs of one profile.
+        runs: of one profile.
         pairs: names of two arms each, `(first, second)`.
         metric: name of the metric, or one for each pair; one that ends in loss, error or seconds counts as better when
             lower.
@@ -105,31 +79,42 @@ def comparison_rows(
     Returns:
         A dict for each pair: first, second, metric, difference (of the means, first minus second), ci_low, ci_high,
         effect, effect_name, test, p, p_adjusted, n (pairs, or the smaller arm), verdict. The verdict is at an
-        adjusted p below 0.05; "not decided (n too small)" where no scores at all could have reached that with so
-        few seeds.
+        adjusted p below 0.05; `NOT_DECIDED` where no scores at all could have reached that with so few seeds.
 
     Raises:
-        ValueError: as `metric_by_seed` does, and for an unknown correction.
+        ValueError: as `Runs.scores` does, and for an unknown correction.
     """
     pairs = list(pairs)
     metrics = [metric] * len(pairs) if isinstance(metric, str) else list(metric)
-    compared = [_compare_arms(runs, *pair, name, paired) for pair, name in zip(pairs, metrics, strict=True)]
+    compared = [compare_arms(runs, *pair, name, paired=paired) for pair, name in zip(pairs, metrics, strict=True)]
     adjusted = stats.adjust([result.p for result in compared], correction)
     reachable = stats.adjust([result.smallest_p for result in compared], correction)
     rows = []
     for (first, second), name, result, p, smallest in zip(pairs, metrics, compared, adjusted, reachable, strict=True):
-        row = {"first": first, "second": second, "metric": name}
+        row: dict = {"first": first, "second": second, "metric": name}
         row |= {key: getattr(result, key) for key in COMPARISON_KEYS}
-        verdict = _verdict(result, name, p, smallest)
+        verdict = _outcome(result, name, p, smallest)
         rows.append(row | {"p": result.p, "p_adjusted": float(p), "n": result.n, "verdict": verdict})
     return rows
 
 
-def to_frame(rows: Sequence[Mapping]) -> pd.DataFrame:
-    """The rows as a data frame, one column a key; numbers that are missing become nan."""
-    frame = pd.DataFrame(list(rows), columns=list(rows[0]) if rows else list(RESULT_KEYS))
-    numbers = [key for key in ("reported", "mean", "ci_low", "ci_high") if key in frame]
-    return frame.astype(dict.fromkeys(numbers, float))
+def compare_arms(runs: Runs, first: str, second: str, metric: str, *, paired: bool = True) -> stats.Comparison:
+    """Test one metric of two arms: paired over the draws that both have, unpaired if they share none.
+
+    Raises:
+        ValueError: as `Runs.scores` does.
+    """
+    scores = [runs.scores(arm, metric) for arm in (first, second)]
+    seeds = runs.shared_draws(first, second) if paired else []
+    if len(seeds) >= min(2, *map(len, scores)):
+        one, other = ([values[seed] for seed in seeds] for values in scores)
+        return stats.compare(one, other, paired=True)
+    return stats.compare(*(list(values.values()) for values in scores), paired=False)
+
+
+def lower_is_better(metric: str) -> bool:
+    """Return whether less of a metric is better: a loss, an error or seconds."""
+    return metric.endswith(LOWER_IS_BETTER)
 
 
 def format_table(rows: Sequence[Mapping]) -> str:
@@ -160,9 +145,9 @@ def styled(rows: Sequence[Mapping], *, drop: Sequence[str] = ()) -> Styler:
     return frame.style.format(digits, precision=3, na_rep="").hide(axis="index").set_table_styles([left])
 
 
-def _measured(runs: Sequence[Mapping], arm: str, metric: str, profile: str, number: Mapping) -> dict:
-    own = [run for run in runs if (run["arm"], run["profile"]) == (arm, profile) and metric in run["metrics"]]
-    summary = stats.summarize(list(metric_by_seed(own, arm, metric).values()))
+def _measured(runs: Runs, arm: str, metric: str, number: Mapping) -> dict:
+    summary = stats.summarize(list(runs.scores(arm, metric).values()))
+    profile = runs[0].profile
     reduced = "" if profile == "paper" else f"reduced run ({profile} profile)"
     return {
         "mean": summary.mean,
@@ -170,15 +155,14 @@ def _measured(runs: Sequence[Mapping], arm: str, metric: str, profile: str, numb
         "ci_high": None if math.isnan(summary.ci_high) else summary.ci_high,
         "n": summary.n,
         "profile": profile,
-        "data": "; ".join(_unique(_source(record) for run in own for record in run["data"])),
+        "data": "; ".join(dict.fromkeys(_source(record) for run in runs for record in run.data)),
         "note": "; ".join(filter(None, (number.get("source"), reduced))),
     }
 
 
-def _missing(runs: Sequence[Mapping], arm: str, profile: str | None) -> dict:
-    note = "not recorded" if any(run["arm"] == arm for run in runs) else "not run"
-    empty = {"mean": None, "ci_low": None, "ci_high": None}
-    return empty | {"n": 0, "profile": profile or "", "data": "", "note": note}
+def _missing(has_runs: bool) -> dict:
+    note = "not recorded" if has_runs else "not run"
+    return {"mean": None, "ci_low": None, "ci_high": None, "n": 0, "profile": "", "data": "", "note": note}
 
 
 def _source(record: Mapping) -> str:
@@ -186,20 +170,11 @@ def _source(record: Mapping) -> str:
     return f"stand-in: {source}" if record["stand_in"] else source
 
 
-def _compare_arms(runs: Sequence[Mapping], first: str, second: str, metric: str, paired: bool) -> stats.Comparison:
-    scores = [metric_by_seed(runs, arm, metric) for arm in (first, second)]
-    seeds = shared_draws(runs, first, second) if paired else []
-    if len(seeds) >= min(2, *map(len, scores)):
-        return stats.compare(*([values[seed] for seed in seeds] for values in scores), paired=True)
-    return stats.compare(*(list(values.values()) for values in scores), paired=False)
-
-
-def _verdict(result: stats.Comparison, metric: str, p: float, smallest: float) -> str:
+def _outcome(result: stats.Comparison, metric: str, p: float, smallest: float) -> str:
     if p >= LEVEL:
-        return "no difference shown" if smallest < LEVEL else "not decided (n too small)"
+        return "no difference shown" if smallest < LEVEL else NOT_DECIDED
     # By the effect, which is what the rank test speaks of: one bad draw can turn the sign of the mean difference.
-    first_higher = result.effect > (0.0 if result.test.startswith("Wilcoxon") else 0.5)
-    return "first better" if first_higher != metric.endswith(LOWER_IS_BETTER) else "second better"
+    return "first better" if (result.effect > result.even) != lower_is_better(metric) else "second better"
 
 
 def _text_cells(rows: Sequence[Mapping]) -> list[list[str]]:
@@ -211,37 +186,18 @@ def _text_cells(rows: Sequence[Mapping]) -> list[list[str]]:
 
 def _with_estimate(row: Mapping) -> dict:
     estimate = "mean" if "mean" in row else "difference"
-    interval = "" if _absent(row["ci_low"]) else f" [{_number(row['ci_low'])}, {_number(row['ci_high'])}]"
+    interval = "" if _number(row["ci_low"]) == "-" else f" [{_number(row['ci_low'])}, {_number(row['ci_high'])}]"
     merged = {estimate: f"{_number(row[estimate])}{interval} n={row['n']}"}
     return {key: merged.get(key, value) for key, value in row.items() if key not in ("ci_low", "ci_high", "n")}
 
 
 def _cell(key: str, value: str | float | None) -> str:
-    if key in ("p", "p_adjusted") and value < 0.001:
-        return "<0.001"
-    return value if isinstance(value, str) else _number(value)
+    if isinstance(value, str):
+        return value
+    return "<0.001" if key in ("p", "p_adjusted") and value is not None and value < 0.001 else _number(value)
 
 
 def _number(value: float | None) -> str:
-    if _absent(value):
+    if value is None or math.isnan(value):
         return "-"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3f}"
-
-
-def _absent(value: float | None) -> bool:
-    return value is None or math.isnan(value)
-
-
-def _check_metrics(wanted: Iterable[str], known: Iterable[str]) -> None:
-    known = _unique(known)
-    for metric in wanted:
-        if metric not in known:
-            raise ValueError(f"Expected a metric out of {_listed(known)}. Received: metric={metric!r}")
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none at all"
-
-
-def _unique(items: Iterable) -> list:
-    return list(dict.fromkeys(items))

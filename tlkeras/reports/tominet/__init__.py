@@ -1,1 +1,1 @@
-"""The report tominet."""
+"""Report 002, EJ3: does pretraining on letters beat clothes when only 100 digits are labelled?"""

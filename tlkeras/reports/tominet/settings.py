@@ -1,0 +1,78 @@
+"""Report 002 (Hüttenbräucker 2020, TP5), EJ3: 100 labelled digits, after something else was learnt or not."""
+
+import dataclasses
+
+from tlkeras.experiments.report import ByProfile, Deferred, Report
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """One arm of the study. What the report does not state says so."""
+
+    source: str | None = None  # data set of the earlier training; None is "Sin TL" of Table 1
+    balanced: bool = False  # ten of each digit; the report asks for "a representative set" at its end
+    train_count: int = 100  # EJ3, n_train
+    validation_count: int = 10_000  # EJ3
+    test_count: int = 10_000  # EJ3
+    head_epochs: int = 35  # EJ3, only the dense layer
+    all_epochs: int = 15  # EJ3, fine-tuning at a ten times lower rate
+    scratch_epochs: int = 50  # not stated; as many as the transfer arms have
+    learning_rate: float = 1e-3  # not stated; Adam's default in Keras
+    batch_size: int = 32  # not stated; Keras' default
+    validation_every: int = 1  # epochs; the figures show each epoch
+    fine_rate: float = 1e-4  # EJ3, ten times lower
+    schedule: str = "constant"  # not stated; "cosine" is ours
+    augment: bool = False  # not in the report; ours
+
+
+PLAIN = {
+    "scratch_50": Settings(),
+    "scratch_150": Settings(scratch_epochs=150, validation_every=10),
+    "fashion": Settings("fashion_mnist"),
+    "letters": Settings("letters"),
+    "cyrillic": Settings("cyrillic_letters"),
+}
+LONGER = Settings(
+    "letters",
+    head_epochs=10,
+    all_epochs=100,
+    scratch_epochs=110,
+    learning_rate=3e-3,
+    fine_rate=3e-3,
+    schedule="cosine",
+    validation_every=50,
+)
+IMPROVED = {  # one change at a time; recalibrated statistics are a metric of every arm
+    "letters_longer": LONGER,
+    "letters_best": dataclasses.replace(LONGER, augment=True),
+    "scratch_best": dataclasses.replace(LONGER, source=None, augment=True),
+}
+BALANCED = {f"{arm}_balanced": dataclasses.replace(PLAIN[arm], balanced=True, validation_every=50) for arm in PLAIN} | {
+    "letters_best_balanced": dataclasses.replace(IMPROVED["letters_best"], balanced=True)
+}
+ARMS: dict[str, Settings] = {**PLAIN, **IMPROVED, **BALANCED}
+
+REFERENCE = {
+    ("scratch_50", "test_accuracy"): {"value": 0.67, "source": "Table 1, Sin TL (epochs not stated)"},
+    ("scratch_150", "test_accuracy"): {"value": 0.67, "source": "Table 1, Sin TL (epochs not stated)"},
+    ("fashion", "test_accuracy"): {"value": 0.63, "source": "Table 1, TL- Fashion"},
+    ("letters", "test_accuracy"): {"value": 0.77, "source": "Table 1, TL-Letters"},
+}
+REDUCED: dict[str, dict] = {
+    "smoke": {"validation_count": 100, "test_count": 200, "head_epochs": 2, "all_epochs": 1, "scratch_epochs": 2},
+    "quick": {"validation_every": 50},
+    "paper": {},
+}
+RUN = "tlkeras.reports.tominet.run"
+REPORT = Report(
+    name="tominet",
+    title="100 digits, after clothes or letters (report 002, EJ3)",
+    arms=ARMS,
+    reference=REFERENCE,
+    highlights=(*PLAIN, *IMPROVED, "letters_best_balanced"),
+    headline=("test_accuracy", "test_accuracy_recalibrated"),
+    seeds=ByProfile({"smoke": 2, "quick": 3, "paper": 30}),
+    reduced=ByProfile(REDUCED),
+    inputs=Deferred(RUN, "inputs"),
+    run=Deferred(RUN, "run"),
+)
