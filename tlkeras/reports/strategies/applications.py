@@ -17,9 +17,10 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from tlkeras.experiments import environment, runs
+from tlkeras._files import write_text
+from tlkeras.experiments import environment
 
-RESULTS = runs.REPOSITORY / "results" / "applications.json"
+RESULTS = environment.REPOSITORY / "results" / "applications.json"
 BATCH_SIZE = 32  # of the published times
 STEPS = 3
 BASE = "VGG16"  # ratios of times are to this network's
@@ -125,7 +126,7 @@ def measure_apart(names: Sequence[str], path: Path = RESULTS) -> list[dict]:
 def store(rows: Sequence[dict], path: Path = RESULTS) -> None:
     """Add measured rows to the JSON file at `path`, in place of those of the same network and processor."""
     kept = {(row["name"], row["processor"]): row for row in (*load(path), *rows)}
-    runs.write_text(path, json.dumps(list(kept.values()), indent=1) + "\n")
+    write_text(path, json.dumps(list(kept.values()), indent=1) + "\n")
 
 
 def load(path: Path = RESULTS) -> list[dict]:

@@ -1,5 +1,6 @@
 """Targets of the strategies' study: data sets by name, cut by class, in the shape that SqueezeNet takes."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -7,7 +8,6 @@ import numpy as np
 from tlkeras import data
 from tlkeras.data import Dataset
 
-SIMILAR = {"cifar10": True, "stl10": True, "fashion_mnist": False, "letters": False}  # to ImageNet; our judgement
 STAND_IN = "mnist"  # takes the place of grey data that cannot be had
 SIDE = 32  # smallest side that SqueezeNet takes
 
@@ -20,11 +20,9 @@ def target(name: str) -> Dataset:
     except data.DataUnavailableError:
         if data.RECORDS[name].shape[2] != 1:
             raise
-    found = data.load(STAND_IN)
-    source = f"{STAND_IN}: {found.source.removesuffix(' (stand-in)')}"
-    arrays = (found.x_train, found.y_train, found.x_test, found.y_test)
-    rest = (found.class_names, source, True, found.fingerprint, found.licence)
-    return Dataset(name, *arrays, *rest)
+    digits = data.load(STAND_IN)
+    source = f"{STAND_IN}: {digits.source.removesuffix(' (stand-in)')}"
+    return dataclasses.replace(digits, name=name, source=source, stand_in=True, extras={})
 
 
 def cut(name: str, per_class: int, test_count: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:

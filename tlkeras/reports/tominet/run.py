@@ -88,7 +88,7 @@ def run(arm: Settings, seed: int) -> Result:
         validation_every=arm.validation_every,
         augment=random_affine() if arm.augment else None,
     )
-    metrics = {"train_accuracy": history.accuracy[-1], "validation_accuracy": history.val_accuracy[-1]}
+    metrics = {"train_accuracy": history.accuracy[-1], "validation_accuracy": history.val_accuracy[-1] or 0.0}
     metrics["test_loss"], metrics["test_accuracy"] = evaluate(model, *cut["test"])
     recalibrate(model, cut["train"][0])
     metrics["test_loss_recalibrated"], metrics["test_accuracy_recalibrated"] = evaluate(model, *cut["test"])
