@@ -4,33 +4,59 @@ Four verbs: load data, build a model, transfer it, look at the result.
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
-_PUBLIC = {  # loaded on first use, so that `python -m tlkeras table` does not wait for TensorFlow
+if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` is the same, for `__getattr__`
+    from tlkeras.data import load as load
+    from tlkeras.data.splits import few_shot as few_shot
+    from tlkeras.experiments.report import profile as profile
+    from tlkeras.experiments.runs import live_or_recorded as live_or_recorded
+    from tlkeras.experiments.runs import load_runs as load_runs
+    from tlkeras.experiments.runs import study as study
+    from tlkeras.l2t import LearningToTransfer as LearningToTransfer
+    from tlkeras.models import alexnet as alexnet
+    from tlkeras.models import resnet32 as resnet32
+    from tlkeras.models import squeezenet as squeezenet
+    from tlkeras.models import tominet as tominet
+    from tlkeras.models import vgg9 as vgg9
+    from tlkeras.models import vgg16 as vgg16
+    from tlkeras.startup import quiet_start as quiet_start
+    from tlkeras.transfer import BestCheckpoint as BestCheckpoint
+    from tlkeras.transfer import Phase as Phase
+    from tlkeras.transfer import adapt as adapt
+    from tlkeras.transfer import evaluate as evaluate
+    from tlkeras.transfer import finetune as finetune
+    from tlkeras.transfer import freeze as freeze
+    from tlkeras.transfer import pretrain as pretrain
+    from tlkeras.transfer import recalibrate as recalibrate
+    from tlkeras.transfer import recommend as recommend
+    from tlkeras.visualize import activation_maximization as activation_maximization
+    from tlkeras.visualize import grad_cam as grad_cam
+
+_HOMES = {  # loaded on first use, so that `python -m tlkeras table` does not wait for TensorFlow
     "load": "tlkeras.data",
     "few_shot": "tlkeras.data.splits",
-    "tominet": "tlkeras.models",
-    "finetune": "tlkeras.transfer",
-    "freeze": "tlkeras.transfer",
-    "recalibrate": "tlkeras.transfer",
-    "adapt": "tlkeras.transfer.strategies",
-    "recommend": "tlkeras.transfer.strategies",
-    "two_phases": "tlkeras.transfer",
-    "Phase": "tlkeras.transfer",
-    "BestCheckpoint": "tlkeras.transfer",
-    "FeatureCache": "tlkeras.transfer",
-    "activation_maximization": "tlkeras.visualize",
-    "study": "tlkeras.experiments.runs",
+    "profile": "tlkeras.experiments.report",
+    "live_or_recorded": "tlkeras.experiments.runs",
     "load_runs": "tlkeras.experiments.runs",
-    "profile": "tlkeras.experiments.runs",
+    "study": "tlkeras.experiments.runs",
+    "LearningToTransfer": "tlkeras.l2t",
+    **dict.fromkeys(("alexnet", "resnet32", "squeezenet", "tominet", "vgg9", "vgg16"), "tlkeras.models"),
     "quiet_start": "tlkeras.startup",
+    **dict.fromkeys(
+        ("BestCheckpoint", "Phase", "adapt", "evaluate", "finetune", "freeze", "pretrain", "recalibrate", "recommend"),
+        "tlkeras.transfer",
+    ),
+    "activation_maximization": "tlkeras.visualize",
+    "grad_cam": "tlkeras.visualize",
 }
-__all__ = sorted(_PUBLIC)
+__all__ = sorted(_HOMES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> object:
-    if name not in _PUBLIC:
+    if name not in _HOMES:
         raise AttributeError(f"module 'tlkeras' has no attribute {name!r}; it has {__all__}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

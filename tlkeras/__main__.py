@@ -5,10 +5,11 @@ import json
 import os
 import sys
 
-from tlkeras import startup
-from tlkeras.experiments import tables
+from tlkeras import data, startup
+from tlkeras.experiments import executors, runs, tables
+from tlkeras.experiments.report import Report, profile
+from tlkeras.reports import REPORTS
 
-REPORTS = ("tominet", "squeezenet", "strategies", "ants_bees", "l2t")
 TRAINED = ("mnist", "fashion_mnist", "letters", "cyrillic_letters", "squeezenet_tinyimagenet32", "resnet32")
 
 
@@ -41,7 +42,6 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("report", nargs="?", default="all", help=f"one of {', '.join(REPORTS)}; default: all")
     table.add_argument("--profile", default="paper", help="which stored runs; default: paper")
     table.add_argument("--json", action="store_true", help="rows as JSON")
-    table.add_argument("--readme", action="store_true", help="write the main rows into README.md")
     table.set_defaults(command=_table)
     bench = commands.add_parser("bench", help="speed against a peer, both in one run")
     bench.add_argument("name", nargs="*", help="default: all")
@@ -59,38 +59,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _reports(name: str) -> list:
-    import importlib  # late, so that `--help` does not wait for TensorFlow
-
-    names = REPORTS if name == "all" else (name,)
-    if not set(names) <= set(REPORTS):
-        raise ValueError(f"Expected a report out of {REPORTS}, or 'all'. Received: {name!r}")
-    return [importlib.import_module(f"tlkeras.reports.{name}") for name in names]
+def _reports(name: str) -> list[Report]:
+    if name == "all":
+        return list(REPORTS.values())
+    if name not in REPORTS:
+        raise ValueError(f"Expected a report out of {tuple(REPORTS)}, or 'all'. Received: {name!r}")
+    return [REPORTS[name]]
 
 
 def _run(options: argparse.Namespace) -> None:
-    from tlkeras.experiments import executors, runs
-
     reports = _reports(options.report)
     startup.quiet_start()
     execute = executors.on_ray(options.address) if options.executor == "ray" else executors.in_process
     for report in reports:
-        found = runs.study(report, options.arm, seeds=options.seeds, profile_name=options.profile, execute=execute)
-        arms = {run["arm"] for run in found}
-        reference = {key: number for key, number in report.REFERENCE.items() if key[0] in arms}
-        print(tables.format_table(tables.result_rows(report.NAME, found, reference)))
+        finished = runs.study(report, options.arm, seeds=options.seeds, profile_name=options.profile, execute=execute)
+        print(tables.format_table(tables.result_rows(report, finished, arms=finished.arms)))
 
 
 def _table(options: argparse.Namespace) -> None:
-    from tlkeras.experiments import runs
-    from tools import readme
-
-    if options.readme:
-        return readme.write_results(_reports("all"))
     rows = []
     for report in _reports(options.report):
-        stored = runs.load_runs(report, runs.profile(options.profile))
-        rows += tables.result_rows(report.NAME, stored, report.REFERENCE)
+        rows += tables.result_rows(report, runs.load_runs(report, profile(options.profile)))
     print(json.dumps(rows, indent=1) if options.json else tables.format_table(rows))
 
 
@@ -116,8 +105,6 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _data(options: argparse.Namespace) -> None:
-    from tlkeras import data
-
     used = {}
     if options.name:
         record = data.RECORDS.get(options.name)

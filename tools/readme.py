@@ -2,23 +2,24 @@
 
 import json
 import re
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Iterable, Sequence
 
+from tlkeras._files import write_text
 from tlkeras.experiments import environment, runs, tables
+from tlkeras.experiments.report import Report
+from tlkeras.reports import REPORTS
 
-README = runs.REPOSITORY / "README.md"
-SPEED = runs.REPOSITORY / "results" / "benchmarks.json"
+README = environment.REPOSITORY / "README.md"
+SPEED = environment.REPOSITORY / "results" / "benchmarks.json"
 COLUMNS = ("report", "arm", "metric", "reported", "mean", "ci_low", "ci_high", "n", "data")
 
 
-def results(reports: Sequence[ModuleType]) -> str:
+def results(reports: Iterable[Report]) -> str:
     """Return the Markdown table of the recorded paper runs: each report's highlights, headline metrics only."""
     rows = []
     for report in reports:
-        stored = runs.load_runs(report, "paper", report.HIGHLIGHTS)
-        reported = {key: number for key, number in report.REFERENCE.items() if key[0] in report.HIGHLIGHTS}
-        rows += tables.result_rows(report.NAME, stored, reported, metrics=report.HEADLINE)
+        stored = runs.load_runs(report, "paper", report.highlights)
+        rows += tables.result_rows(report, stored, arms=report.highlights, metrics=report.headline)
     return tables.to_markdown([{key: row[key] for key in COLUMNS} for row in rows])
 
 
@@ -40,9 +41,9 @@ def speed() -> str:
     return "\n".join(lines)
 
 
-def write_results(reports: Sequence[ModuleType]) -> None:
-    """Write `results` into the README."""
-    _update("results", results(reports))
+def write_results() -> None:
+    """Write `results` of all reports into the README."""
+    _update("results", results(REPORTS.values()))
 
 
 def record_speed(rows: Sequence[dict]) -> None:
@@ -51,7 +52,7 @@ def record_speed(rows: Sequence[dict]) -> None:
     stored = json.loads(SPEED.read_text(encoding="utf-8")) if SPEED.exists() else []
     fresh = [{**row, "date": about["date"][:10], "device": about["device"]} for row in rows]
     kept = [row for row in stored if row["name"] not in {new["name"] for new in fresh}]
-    runs.write_text(SPEED, json.dumps(kept + fresh, indent=1) + "\n")
+    write_text(SPEED, json.dumps(kept + fresh, indent=1) + "\n")
     _update("speed", speed())
 
 
@@ -69,4 +70,4 @@ def replace_block(text: str, name: str, content: str) -> str:
 
 
 def _update(name: str, content: str) -> None:
-    runs.write_text(README, replace_block(README.read_text(encoding="utf-8"), name, content))
+    write_text(README, replace_block(README.read_text(encoding="utf-8"), name, content))
