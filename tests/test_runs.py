@@ -1,15 +1,16 @@
-"""A finished run is never run again, a failing one loses nothing and leaves nothing, and settings tell runs apart."""
+"""Runs are stored once, by what they depend on; a failure loses nothing; settings may grow; collections of runs."""
 
 import contextlib
 import dataclasses
 import json
 import logging
 import os
-import types
 
 import pytest
 
 from tlkeras.experiments import environment, runs
+from tlkeras.experiments.report import ByProfile, Report, Result, as_stored, profile
+from tlkeras.experiments.runs import Run, Runs
 
 MADE = {"name": "toy", "source": "made", "stand_in": False, "fingerprint": "0123456789abcdef", "licence": "CC0"}
 
@@ -20,31 +21,42 @@ class Settings:
     sizes: tuple[int, ...] = (1, 2)
 
 
+class Toy:
+    """A report that counts its runs; no Keras, no TensorFlow."""
+
+    def __init__(self):
+        self.arms = {"short": Settings(), "long": Settings(epochs=30)}
+        self.data, self.weights = MADE, []
+        self.calls, self.fails = [], ()
+        self.seeds = ByProfile(dict.fromkeys(("smoke", "quick", "paper"), 2))
+
+    def run(self, settings, seed):
+        self.calls.append((settings.epochs, seed))
+        if seed in self.fails:
+            raise RuntimeError("out of memory")
+        return Result({"accuracy": seed / 3}, {"loss": [1.0, None]}, {"draw": "abc"})
+
+    @property
+    def report(self):
+        return Report(
+            name="toy",
+            title="A toy",
+            arms=self.arms,
+            reference={},
+            highlights=(),
+            headline=("accuracy",),
+            seeds=self.seeds,
+            reduced=ByProfile(dict.fromkeys(("smoke", "quick", "paper"), {})),
+            inputs=lambda settings: {"data": [self.data], "weights": self.weights},
+            run=self.run,
+        )
+
+
 @pytest.fixture
-def report(monkeypatch):
-    """Return a report that counts its runs; no Keras, no TensorFlow."""
+def toy(monkeypatch):
     monkeypatch.setattr(environment, "bounded_memory", contextlib.nullcontext)
     monkeypatch.setattr(environment, "_device", lambda: "none")
-
-    def run(settings, seed):
-        toy.calls.append((settings.epochs, seed))
-        if seed in toy.fails:
-            raise RuntimeError("out of memory")
-        return runs.Result({"accuracy": seed / 3}, {"loss": [1.0, None]}, {"draw": "abc"})
-
-    toy = types.SimpleNamespace(
-        NAME="toy",
-        ARMS={"short": Settings(), "long": Settings(epochs=30)},
-        seeds=lambda profile: 2,
-        settings=lambda arm, profile: toy.ARMS[arm],
-        inputs=lambda settings: {"data": [toy.data], "weights": toy.weights},
-        run=run,
-        data=MADE,
-        weights=[],
-        calls=[],
-        fails=(),
-    )
-    return toy
+    return Toy()
 
 
 @pytest.fixture
@@ -57,12 +69,12 @@ def files(store):
     return sorted("/".join(path.relative_to(store).parts) for path in store.rglob("*") if path.is_file())
 
 
-def test_a_run_is_stored_with_all_that_it_depends_on(report, store):
-    (run,) = runs.study(report, ["short"], seeds=[7], profile_name="paper")
-    key = runs.run_key({"epochs": 3, "sizes": [1, 2]}, [MADE])
+def test_a_run_is_stored_with_all_that_it_depends_on(toy, store):
+    (run,) = runs.study(toy.report, ["short"], seeds=[7], profile_name="paper")
+    key = runs.run_key({}, run.inputs)  # both settings are at their defaults
     assert files(store) == [f"toy/short/{key}/7.json"]
     stored = json.loads((store / f"toy/short/{key}/7.json").read_text())
-    assert stored == json.loads(json.dumps(run))
+    assert Run.from_json(stored) == run and list(stored) == [field.name for field in dataclasses.fields(Run)]
     expected = {
         "report": "toy",
         "arm": "short",
@@ -81,119 +93,119 @@ def test_a_run_is_stored_with_all_that_it_depends_on(report, store):
     assert set(stored["versions"]) == {"python", *environment.PACKAGES}
 
 
-def test_seeds_go_first_and_results_come_by_arm(report, store):
-    found = runs.study(report)
-    assert report.calls == [(3, 0), (30, 0), (3, 1), (30, 1)]
-    assert [(run["arm"], run["seed"]) for run in found] == [("short", 0), ("short", 1), ("long", 0), ("long", 1)]
+def test_seeds_go_first_and_results_come_by_arm(toy, store):
+    found = runs.study(toy.report)
+    assert toy.calls == [(3, 0), (30, 0), (3, 1), (30, 1)]
+    assert [(run.arm, run.seed) for run in found] == [("short", 0), ("short", 1), ("long", 0), ("long", 1)]
 
 
-def test_finished_runs_never_run_again(report, store):
-    first = runs.study(report, ["short"], seeds=2)
+def test_finished_runs_never_run_again(toy, store):
+    first = runs.study(toy.report, ["short"], seeds=2)
     before = {path: path.read_bytes() for path in store.rglob("*.json")}
-    again = runs.study(report, ["short"], seeds=3)
-    assert report.calls == [(3, 0), (3, 1), (3, 2)]
-    assert again[:2] == json.loads(json.dumps(first))
+    again = runs.study(toy.report, ["short"], seeds=3)
+    assert toy.calls == [(3, 0), (3, 1), (3, 2)]
+    assert again[:2] == first
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
-def test_other_settings_or_data_run_anew(report, store):
+def test_other_settings_or_data_run_anew(toy, store):
     for arms, made in (
         ({"short": Settings()}, MADE),
         ({"short": Settings(epochs=4)}, MADE),
         ({"short": Settings()}, MADE | {"fingerprint": "f" * 16}),
         ({"short": Settings()}, MADE),
     ):
-        report.ARMS, report.data = arms, made
-        runs.study(report, seeds=1)
-    assert report.calls == [(3, 0), (4, 0), (3, 0)]
+        toy.arms, toy.data = arms, made
+        runs.study(toy.report, seeds=1)
+    assert toy.calls == [(3, 0), (4, 0), (3, 0)]
     assert len(files(store)) == 3
 
 
-def test_a_report_may_give_its_arms_different_numbers_of_seeds(report, store):
-    report.arm_seeds = lambda arm, profile: {"short": 3, "long": 1}[arm]
-    found = runs.study(report, profile_name="paper")
-    assert [(run["arm"], run["seed"]) for run in found] == [("short", 0), ("short", 1), ("short", 2), ("long", 0)]
-    assert report.calls == [(3, 0), (30, 0), (3, 1), (3, 2)]
-    assert len(runs.study(report, seeds=2, profile_name="paper")) == 4
+def test_a_report_may_give_its_arms_different_numbers_of_seeds(toy, store):
+    toy.seeds = lambda settings, profile: {3: 3, 30: 1}[settings.epochs]
+    found = runs.study(toy.report, profile_name="paper")
+    assert [(run.arm, run.seed) for run in found] == [("short", 0), ("short", 1), ("short", 2), ("long", 0)]
+    assert toy.calls == [(3, 0), (30, 0), (3, 1), (3, 2)]
+    assert len(runs.study(toy.report, seeds=2, profile_name="paper")) == 4
 
 
-def test_a_failing_run_loses_nothing_and_leaves_nothing(report, store):
-    report.fails = (1,)
+def test_a_failing_run_loses_nothing_and_leaves_nothing(toy, store):
+    toy.fails = (1,)
     with pytest.raises(RuntimeError, match="out of memory"):
-        runs.study(report, ["short"], seeds=3)
+        runs.study(toy.report, ["short"], seeds=3)
     assert [path.rsplit("/", 1)[1] for path in files(store)] == ["0.json"]
-    report.fails = ()
-    assert len(runs.study(report, ["short"], seeds=3)) == 3
-    assert report.calls == [(3, 0), (3, 1), (3, 1), (3, 2)]
+    toy.fails = ()
+    assert len(runs.study(toy.report, ["short"], seeds=3)) == 3
+    assert toy.calls == [(3, 0), (3, 1), (3, 1), (3, 2)]
 
 
-def test_an_interrupted_write_leaves_nothing(report, store, monkeypatch):
+def test_an_interrupted_write_leaves_nothing(toy, store, monkeypatch):
     def killed(source, target):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            runs.study(report, ["short"], seeds=1)
+            runs.study(toy.report, ["short"], seeds=1)
     assert files(store) == []
-    runs.study(report, ["short"], seeds=1)
+    runs.study(toy.report, ["short"], seeds=1)
     assert [path.rsplit("/", 1)[1] for path in files(store)] == ["0.json"]
 
 
-def test_smoke_runs_are_stored_nowhere_by_default(report, own_world, monkeypatch):
+def test_smoke_runs_are_stored_nowhere_by_default(toy, own_world, monkeypatch):
     monkeypatch.setattr(runs, "REPOSITORY", own_world / "repository")
     before = sorted(own_world.rglob("*.json"))
-    assert len(runs.study(report, ["short"], seeds=1)) == len(runs.study(report, ["short"], seeds=1)) == 1
-    assert len(report.calls) == 2
+    assert len(runs.study(toy.report, ["short"], seeds=1)) == len(runs.study(toy.report, ["short"], seeds=1)) == 1
+    assert len(toy.calls) == 2
     assert sorted(own_world.rglob("*.json")) == before
-    assert runs.load_runs(report, "smoke") == []
+    assert not runs.load_runs(toy.report, "smoke")
 
 
-def test_paper_runs_go_to_the_checkout_unless_on_a_stand_in_or_installed(report, tmp_path, monkeypatch):
+def test_paper_runs_go_to_the_checkout_unless_on_a_stand_in_or_installed(toy, tmp_path, monkeypatch):
     monkeypatch.setenv("TLKERAS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(runs, "REPOSITORY", tmp_path)
-    runs.study(report, "short", seeds=1, profile_name="paper")
+    runs.study(toy.report, "short", seeds=1, profile_name="paper")
     assert len(list((tmp_path / "home" / "results").rglob("0.json"))) == 1  # no checkout here
     (tmp_path / "pyproject.toml").touch()
-    report.data = {**MADE, "fingerprint": "other"}
-    runs.study(report, "short", seeds=1, profile_name="paper")
-    report.data = {**MADE, "fingerprint": "patches", "stand_in": True}
-    runs.study(report, "short", seeds=1, profile_name="paper")
+    toy.data = {**MADE, "fingerprint": "other"}
+    runs.study(toy.report, "short", seeds=1, profile_name="paper")
+    toy.data = {**MADE, "fingerprint": "patches", "stand_in": True}
+    runs.study(toy.report, "short", seeds=1, profile_name="paper")
     assert len(list((tmp_path / "results").rglob("0.json"))) == 1
     assert len(list((tmp_path / "home" / "results").rglob("0.json"))) == 2
 
 
-def test_load_runs_never_mixes_data_and_prefers_real_ones(report, store):
+def test_load_runs_never_mixes_data_and_prefers_real_ones(toy, store):
     real = {**MADE, "fingerprint": "real", "stand_in": False}
-    report.data = real
-    runs.study(report, "short", seeds=2, profile_name="paper")
-    report.data = {**MADE, "fingerprint": "patches", "stand_in": True}
-    runs.study(report, "short", seeds=3, profile_name="paper")
-    report.data, report.weights = real, [{**MADE, "fingerprint": "other weights", "stand_in": True}]
-    runs.study(report, "short", seeds=3, profile_name="paper")
-    found = runs.load_runs(report, arms=["short"])
-    assert [(run["seed"], run["data"]) for run in found] == [(0, [real]), (1, [real])]
+    toy.data = real
+    runs.study(toy.report, "short", seeds=2, profile_name="paper")
+    toy.data = {**MADE, "fingerprint": "patches", "stand_in": True}
+    runs.study(toy.report, "short", seeds=3, profile_name="paper")
+    toy.data, toy.weights = real, [{**MADE, "fingerprint": "other weights", "stand_in": True}]
+    runs.study(toy.report, "short", seeds=3, profile_name="paper")
+    found = runs.load_runs(toy.report, arms=["short"])
+    assert [(run.seed, run.data) for run in found] == [(0, [real]), (1, [real])]
 
 
-def test_a_run_that_cannot_be_stored_is_not_lost(report, tmp_path, monkeypatch):
+def test_a_run_that_cannot_be_stored_is_not_lost(toy, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("TLKERAS_RESULTS", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="not stored"):
-        (run,) = runs.study(report, "short", seeds=1, profile_name="paper")
-    assert run["metrics"] == {"accuracy": 0.0}
+        (run,) = runs.study(toy.report, "short", seeds=1, profile_name="paper")
+    assert run.metrics == {"accuracy": 0.0}
 
 
-def test_load_runs_takes_todays_settings_in_order(report, store):
-    runs.study(report, seeds=[10, 9, 2], profile_name="paper")
-    assert [(run["arm"], run["seed"]) for run in runs.load_runs(report)] == [
+def test_load_runs_takes_todays_settings_in_order(toy, store):
+    runs.study(toy.report, seeds=[10, 9, 2], profile_name="paper")
+    assert [(run.arm, run.seed) for run in runs.load_runs(toy.report)] == [
         *(("short", seed) for seed in (2, 9, 10)),
         *(("long", seed) for seed in (2, 9, 10)),
     ]
-    assert [run["arm"] for run in runs.load_runs(report, arms=["long"])] == ["long"] * 3
-    report.ARMS = {"short": Settings(epochs=5), "long": Settings(epochs=30)}
-    assert {run["arm"] for run in runs.load_runs(report)} == {"long"}
-    report.ARMS = {"never": Settings()}
-    assert runs.load_runs(report) == []
+    assert [run.arm for run in runs.load_runs(toy.report, arms=["long"])] == ["long"] * 3
+    toy.arms = {"short": Settings(epochs=5), "long": Settings(epochs=30)}
+    assert {run.arm for run in runs.load_runs(toy.report)} == {"long"}
+    toy.arms = {"never": Settings()}
+    assert not runs.load_runs(toy.report)
 
 
 @pytest.mark.parametrize(
@@ -206,14 +218,160 @@ def test_load_runs_takes_todays_settings_in_order(report, store):
         ({"profile_name": "fast"}, r"a profile out of"),
     ],
 )
-def test_bad_studies_are_refused(report, store, options, message):
+def test_bad_studies_are_refused(toy, store, options, message):
     with pytest.raises(ValueError, match=message):
-        runs.study(report, **options)
-    assert report.calls == []
+        runs.study(toy.report, **options)
+    assert toy.calls == []
 
 
-def test_tensorflow_may_warn_again_after_a_run(report, store):
-    level, report.fails = logging.getLogger("tensorflow").level, (0,)
+def test_tensorflow_may_warn_again_after_a_run(toy, store):
+    level, toy.fails = logging.getLogger("tensorflow").level, (0,)
     with pytest.raises(RuntimeError):
-        runs.study(report, ["short"], seeds=1)
+        runs.study(toy.report, ["short"], seeds=1)
     assert logging.getLogger("tensorflow").level == level
+
+
+@dataclasses.dataclass(frozen=True)
+class Grown(Settings):
+    """The settings after a field was added, with a default."""
+
+    warmup: int = 0
+
+
+def test_a_new_field_with_a_default_orphans_no_run(toy, store):
+    (first,) = runs.study(toy.report, "long", seeds=1)
+    toy.arms = {"long": Grown(epochs=30)}
+    assert runs.study(toy.report, "long", seeds=1)[0].settings == {**first.settings, "warmup": 0}
+    assert [run.settings["warmup"] for run in runs.load_runs(toy.report, profile("smoke"))] == [0]
+    assert toy.calls == [(30, 0)]
+    runs.study(toy.report, "long", seeds=2)
+    assert len({path.split("/")[2] for path in files(store)}) == 1, "the key ignores fields at their default"
+    toy.arms = {"long": Grown(epochs=30, warmup=5)}
+    runs.study(toy.report, "long", seeds=1)
+    assert toy.calls == [(30, 0), (30, 1), (30, 0)] and len(files(store)) == 3
+
+
+def test_runs_of_an_older_store_are_told_by_their_content_not_by_their_folder(toy, store):
+    (first,) = runs.study(toy.report, "long", seeds=1)
+    (path,) = store.rglob("0.json")
+    path.parent.rename(path.parent.with_name("0123456789ab"))
+    assert runs.study(toy.report, "long", seeds=1)[0] == first
+    assert toy.calls == [(30, 0)]
+
+
+def test_a_default_that_changes_never_mixes_runs(toy, store):
+    @dataclasses.dataclass(frozen=True)
+    class Changed:
+        epochs: int = 4
+        sizes: tuple[int, ...] = (1, 2)
+
+    runs.study(toy.report, "short", seeds=1)
+    toy.arms = {"short": Changed()}
+    runs.study(toy.report, "short", seeds=1)
+    assert toy.calls == [(3, 0), (4, 0)]
+    assert len(files(store)) == 2
+    assert [run.settings["epochs"] for run in runs.load_runs(toy.report, profile("smoke"))] == [4]
+
+
+def test_a_field_that_is_gone_is_not_read_as_todays(toy, store):
+    toy.arms = {"short": Grown()}
+    runs.study(toy.report, "short", seeds=1)
+    toy.arms = {"short": Settings()}
+    assert not runs.load_runs(toy.report, profile("smoke"))
+
+
+def test_live_and_recorded_runs(toy, store):
+    live, recorded = runs.live_or_recorded(toy.report, ["short"], seeds=1)
+    assert live.arms == ("short",) and recorded == runs.load_runs(
+        toy.report, "paper"
+    )  # one store for all profiles here
+    runs.study(toy.report, "long", seeds=2, profile_name="paper")
+    _, recorded = runs.live_or_recorded(toy.report, ["short"], seeds=1, needed=["long"])
+    assert recorded.have(["long"])
+    live, recorded = runs.live_or_recorded(toy.report, ["short"], seeds=1, needed=["missing"])
+    assert recorded is live
+
+
+def run(arm="a", seed=0, profile="paper", **metrics):
+    draw = metrics.pop("draw", f"draw {seed}")
+    data = [{**MADE, "source": "cache"}]
+    details = {"draw": draw} if draw else {}
+    return Run("toy", arm, seed, profile, {}, metrics, data, [], details=details, device="CPU", date="2026-01-02T03")
+
+
+def test_a_collection_of_runs_is_a_sequence():
+    some = Runs([run("a", 1), run("b"), run("a", 0)])
+    assert len(some) == 3 and some[1].arm == "b" and some[:2] == Runs([some[0], some[1]])
+    assert some.arms == ("a", "b") and some.have(["b"]) and not some.have(["b", "c"])
+    assert [r.seed for r in some.of("a")] == [1, 0] and len(some.of(["a", "b"])) == 3 and not some.of("c")
+    assert some + some.of("b") == Runs([*some, some[1]]) and some != list(some)
+    assert some.where(lambda r: r.seed == 1) == some[:1]
+    assert some.about() == "paper profile, CPU, from 2026-01-02 on; toy: cache" and Runs().about() == "no runs"
+
+
+def test_scores_are_by_seed_and_never_mix_runs():
+    some = Runs([run("a", 1, loss=0.5), run("a", 0, loss=0.25), run("a", 2), run("b", 0, loss=9.0)])
+    assert list(some.scores("a", "loss").items()) == [(0, 0.25), (1, 0.5)]
+    halved = some.with_metric("half_loss", lambda r: r.metrics["loss"] / 2 if "loss" in r.metrics else None)
+    assert halved.scores("a", "half_loss") == {0: 0.125, 1: 0.25} and "half_loss" not in some[0].metrics
+    for arguments, message in (
+        (("c", "loss"), r"an arm with runs, out of a, b\. Received: arm='c'$"),
+        (("a", "lost"), r"a metric out of loss\. Received: metric='lost'$"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            some.scores(*arguments)
+    with pytest.raises(ValueError, match=r"Received: seed 0 of arm 'a' twice, profiles paper and quick$"):
+        Runs([run(loss=1.0), run(profile="quick", loss=1.0)]).scores("a", "loss")
+    with pytest.raises(ValueError, match="none at all"):
+        Runs().scores("a", "loss")
+
+
+def test_draws_are_shared_where_they_are_the_same():
+    some = Runs([run("a", 0), run("a", 1), run("a", 2), run("b", 0), run("b", 1, draw="another"), run("b", 3)])
+    assert some.shared_draws("a", "b") == [0]
+    unnamed = Runs([run("a", 0, draw=None), run("b", 0, draw=None)])
+    assert unnamed.shared_draws("a", "b") == [0] and unnamed.shared_draws("a", "c") == []
+
+
+def test_profile_is_the_argument_else_the_environment_else_quick(monkeypatch):
+    assert profile("paper") == "paper" and profile() == "smoke"  # the tests' own
+    monkeypatch.delenv("TLKERAS_PROFILE")
+    assert profile() == "quick"
+
+
+@pytest.mark.parametrize("name", ["fast", "PAPER", " "])
+def test_unknown_profiles_are_refused(monkeypatch, name):
+    message = rf"out of \('smoke', 'quick', 'paper'\)\. Received: '{name}'$"
+    with pytest.raises(ValueError, match=message):
+        profile(name)
+    monkeypatch.setenv("TLKERAS_PROFILE", name)
+    with pytest.raises(ValueError, match=message):
+        profile()
+
+
+def test_each_profile_has_its_own_folder(monkeypatch, tmp_path, own_world):
+    assert runs.results_folder("paper") == runs.REPOSITORY / "results"
+    assert runs.results_folder("paper", stand_in=True) == runs.results_folder("quick") == own_world / "results"
+    assert runs.results_folder("smoke") is None
+    monkeypatch.setenv("TLKERAS_RESULTS", str(tmp_path))
+    assert {runs.results_folder(name) for name in ("smoke", "quick", "paper")} == {tmp_path}
+
+
+def test_the_key_changes_with_settings_and_fingerprints_alone():
+    inputs = {"data": [MADE], "weights": []}
+    key = runs.run_key({"a": 1, "b": [2]}, inputs)
+    assert len(key) == 12 and int(key, 16) >= 0
+    assert (
+        runs.run_key({"b": (2,), "a": 1}, {"data": [MADE | {"source": "cache", "licence": "?"}], "weights": []}) == key
+    )
+    others = [
+        runs.run_key({"a": 2, "b": [2]}, inputs),
+        runs.run_key({"a": 1, "b": [2], "c": 0}, inputs),
+        runs.run_key({"a": 1, "b": [2]}, {"data": [MADE | {"fingerprint": "f" * 16}], "weights": []}),
+        runs.run_key({"a": 1, "b": [2]}, {"data": [MADE], "weights": [MADE]}),
+    ]
+    assert len({key, *others}) == 5
+
+
+def test_settings_are_stored_as_json_gives_them_back():
+    assert as_stored(Settings()) == {"epochs": 3, "sizes": [1, 2]}

@@ -94,7 +94,7 @@ def progress(items: Iterable[Item] | None = None, description: str = "", **optio
 
 
 def warn_once(message: str, category: type[Warning] = UserWarning, *, stacklevel: int = 2) -> None:
-    """Warn with this message once a process, whatever Python's filters and whoever calls."""
+    """Warn with this message once a process, whatever Python's filters say; `stacklevel` is that of `warnings.warn`."""
     if (message, category) not in _told:
         _told.add((message, category))
         warnings.warn(message, category, stacklevel=stacklevel + 1)
