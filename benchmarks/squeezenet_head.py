@@ -25,9 +25,10 @@ def measure(name: str, count: int, epochs: int, side: int) -> dict[str, float]:
 
     from tlkeras.models import squeezenet
     from tlkeras.reports.squeezenet import run as report
+    from tlkeras.reports.squeezenet.settings import Settings
     from tlkeras.transfer.evaluation import evaluate
 
-    cut = report.parts(report.Settings(train_count=count, validation_count=1000, test_count=1000))
+    cut = report.parts(Settings(train_count=count, validation_count=1000, test_count=1000))
     keras.utils.set_random_seed(0)
     model = squeezenet(
         report.images().num_classes, weights=report.pretrained()["name"], resolution=side, pool_first=True

@@ -7,12 +7,12 @@ import keras
 from benchmarks import timing
 from tlkeras.experiments import runs
 from tlkeras.reports.strategies import quadrants
-from tlkeras.reports.strategies import run as report
+from tlkeras.reports.strategies.settings import QUADRANTS, REPORT, SMALL, Quadrant, arm_name
 from tlkeras.reports.strategies.targets import cut
 from tlkeras.transfer import FeatureCache, finetune, freeze, strategies
 from tlkeras.transfer.finetune import Pair
 
-ARM = quadrants.arm_name("cifar10", "small", "freeze_base")
+ARM = arm_name("cifar10", "small", "freeze_base")
 PROFILE = "paper"
 
 
@@ -23,7 +23,7 @@ def rows() -> list[dict]:
 
 def _frozen() -> list[dict]:
     """Time the classifier's whole training, validated every epoch, and an epoch of it after the first."""
-    arm = report.settings(ARM, PROFILE)
+    arm = REPORT.settings(ARM, PROFILE)
     parts = cut(arm.dataset, arm.per_class, arm.test_count, seed=0)
     clocks = {"ours": _Clock(), "peer": _Clock()}
     row = timing.compare(
@@ -46,23 +46,23 @@ def _frozen() -> list[dict]:
 
 def small_half() -> dict:
     """Time one seed of every arm with small data, and say what all seeds take."""
-    arms = [arm for arm, settings in quadrants.ARMS.items() if settings.per_class == quadrants.SMALL]
-    seeds = report.arm_seeds(arms[0], PROFILE)
+    arms = [arm for arm, settings in QUADRANTS.items() if settings.per_class == SMALL]
+    seeds = REPORT.seed_count(arms[0], PROFILE)
     started = time.perf_counter()
     for arm in arms:
-        runs.isolated_run(report, report.settings(arm, PROFILE), seed=0)
+        runs.isolated_run(REPORT, REPORT.settings(arm, PROFILE), seed=0)
     minutes = (time.perf_counter() - started) * seeds / 60
-    note = f"{len(arms)} arms with at most {quadrants.SMALL} images of a class, one seed measured; no peer does this"
+    note = f"{len(arms)} arms with at most {SMALL} images of a class, one seed measured; no peer does this"
     row = {"name": f"small half of the quadrants, {seeds} x one seed", "ours": round(minutes, 1)}
     return row | {"peer": None, "ratio": None, "unit": "min", "equal": note}
 
 
-def _model(arm: quadrants.Settings, train: Pair) -> keras.Model:
+def _model(arm: Quadrant, train: Pair) -> keras.Model:
     keras.utils.set_random_seed(0)
     return quadrants.build(arm, train[0].shape[1:])
 
 
-def _cached(arm: quadrants.Settings, parts: dict[str, Pair], clock: "_Clock") -> None:
+def _cached(arm: Quadrant, parts: dict[str, Pair], clock: "_Clock") -> None:
     model = _model(arm, parts["train"])
     epochs = arm.head_epochs + arm.epochs
     phases = strategies.phases(model, "freeze_base", epochs=epochs, head_rate=arm.head_rate)
@@ -70,7 +70,7 @@ def _cached(arm: quadrants.Settings, parts: dict[str, Pair], clock: "_Clock") ->
     finetune(model, parts["train"], parts["test"], phases, **options)
 
 
-def _plain(arm: quadrants.Settings, parts: dict[str, Pair], clock: "_Clock") -> None:
+def _plain(arm: Quadrant, parts: dict[str, Pair], clock: "_Clock") -> None:
     model = _model(arm, parts["train"])
     freeze(model, strategies.layers_to_train(model, "freeze_base"), learning_rate=arm.head_rate)
     model.fit(

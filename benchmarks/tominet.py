@@ -10,6 +10,7 @@ from benchmarks import timing
 from tlkeras import data
 from tlkeras.experiments import environment, runs
 from tlkeras.reports.tominet import run as report
+from tlkeras.reports.tominet.settings import REPORT, Settings
 from tlkeras.transfer import FeatureCache, finetune, freeze
 
 STUDY_ARMS = ("scratch_50", "fashion", "letters", "cyrillic")
@@ -17,7 +18,7 @@ STUDY_ARMS = ("scratch_50", "fashion", "letters", "cyrillic")
 
 def rows() -> list[dict]:
     """Return the rows of this report."""
-    arm = report.settings("letters", "paper")
+    arm = REPORT.settings("letters", "paper")
     cut = report.parts(arm, seed=0)
     count = arm.validation_count
     cut["validation"] = tuple(np.resize(part, (count, *part.shape[1:])) for part in cut["validation"])  # of a stand-in
@@ -37,16 +38,16 @@ def rows() -> list[dict]:
     return found + _study()
 
 
-def _model(arm: report.Settings) -> keras.Model:
+def _model(arm: Settings) -> keras.Model:
     keras.utils.set_random_seed(0)
     return report.build(arm)
 
 
-def _cached_head(arm: report.Settings, cut: dict) -> None:
+def _cached_head(arm: Settings, cut: dict) -> None:
     finetune(_model(arm), cut["train"], cut["validation"], report.phases(arm)[:1], seed=0, cache=FeatureCache())
 
 
-def _plain_fit(arm: report.Settings, cut: dict, validation_batch_size: int | None) -> None:
+def _plain_fit(arm: Settings, cut: dict, validation_batch_size: int | None) -> None:
     model = _model(arm)
     freeze(model, "head", learning_rate=arm.learning_rate)
     model.fit(
@@ -67,10 +68,10 @@ def _loading() -> dict:
 
 def _study() -> list[dict]:
     """Time one draw of each arm, and say what 30 take: the recorded runs shared their machine with other work."""
-    draws = report.seeds("paper")
+    draws = REPORT.seed_count(STUDY_ARMS[0], "paper")
     started = time.perf_counter()
     for arm in STUDY_ARMS:
-        runs.isolated_run(report, report.settings(arm, "paper"), seed=0)
+        runs.isolated_run(REPORT, REPORT.settings(arm, "paper"), seed=0)
     minutes = (time.perf_counter() - started) * draws / 60
     note = f"{draws} draws of {', '.join(STUDY_ARMS)}, {report.digits().source} MNIST; no peer does this"
     row = {"peer": None, "ratio": None}

@@ -1,8 +1,13 @@
-"""A network and pictures small enough for every test: 8x8 pixels, three classes."""
+"""A network and pictures small enough for every test: 8x8 pixels, three classes; and runs made by hand."""
+
+import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
 
+from tlkeras.experiments.report import Report, as_stored
+from tlkeras.experiments.runs import Run
 from tlkeras.models import tominet
 
 TRAINABLE = {"conv_1": 40, "batch_norm_1": 8, "conv_2": 111, "batch_norm_2": 6, "dense": 39}
@@ -31,3 +36,10 @@ def randomised(model: keras.Model, seed: int = 0) -> keras.Model:
     generator = np.random.default_rng(seed)
     model.set_weights([generator.uniform(0.1, 0.9, weight.shape) for weight in model.weights])
     return model
+
+
+def made_run(report: Report, arm: str, seed: int, metrics: dict[str, float], *, changes: Any = None, **fields) -> Run:
+    """Return a paper run of an arm with these metrics; `changes` are of its settings, `fields` of the run."""
+    settings = as_stored(dataclasses.replace(report.arms[arm], **(changes or {})))
+    data = [{"name": "made", "source": "made", "stand_in": False, "fingerprint": "0123456789abcdef"}]
+    return Run(report.name, arm, seed, "paper", settings, metrics, **{"data": data, "weights": [], **fields})

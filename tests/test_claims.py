@@ -41,7 +41,7 @@ def verdict(*comparisons, expected="better", **options):
     [
         ("high", "low", "score", (HELD, NOT_HELD, NOT_HELD)),
         ("low", "high", "score", (NOT_HELD, HELD, NOT_HELD)),
-        ("low", "high", "loss", (HELD, NOT_HELD, NOT_HELD)),  # less of a loss is better
+        ("high", "low", "loss", (HELD, NOT_HELD, NOT_HELD)),  # less of a loss is better
         ("low", "mixed", "score", (NOT_CONTRADICTED,) * 3),
         ("few_high", "few_low", "score", (NOT_DECIDED,) * 3),
         ("high", "missing", "score", (NOT_DECIDED,) * 3),
@@ -101,7 +101,7 @@ def test_an_interval_decides_where_no_test_can():
     options = {"by_interval": True}
     assert verdict(("few_high", "few_low", "score"), **options) == HELD
     assert verdict(("few_low", "few_high", "score"), **options) == NOT_HELD
-    assert verdict(("few_low", "few_high", "loss"), **options) == HELD
+    assert verdict(("few_high", "few_low", "loss"), **options) == HELD
     assert verdict(("wide", "high", "score"), **options) == NOT_CONTRADICTED
     assert verdict(("few_high", "few_low", "score"), fewest=5, **options) == NOT_DECIDED
     one = made(one=[0.1], other=[0.2])

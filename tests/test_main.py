@@ -12,12 +12,14 @@ import tlkeras
 from tlkeras import __main__ as command_line
 from tlkeras import data
 from tlkeras.experiments import environment
-from tlkeras.experiments.runs import Result
+from tlkeras.experiments.report import Result
 from tlkeras.models import weights
+from tlkeras.reports import REPORTS
 from tlkeras.reports.l2t import pretraining as l2t_source
 from tlkeras.reports.squeezenet import pretraining as squeezenet_source
 from tlkeras.reports.tominet import pretraining as tominet_sources
-from tlkeras.reports.tominet import run as tominet
+from tlkeras.reports.tominet import run as tominet_run
+from tlkeras.reports.tominet.settings import REPORT
 
 KEYS = ["report", "arm", "metric", "reported", "mean", "ci_low", "ci_high", "n", "profile", "data", "note"]
 
@@ -37,7 +39,7 @@ def calls(monkeypatch):
         calls.append((settings.source, seed))
         return Result({"test_accuracy": 0.5 + seed / 10, "test_loss": 1.0})
 
-    monkeypatch.setattr(tominet, "run", run)
+    monkeypatch.setattr(tominet_run, "run", run)
     monkeypatch.setattr(environment, "bounded_memory", contextlib.nullcontext)  # nothing is trained
     return calls
 
@@ -65,9 +67,9 @@ def test_run_stores_and_shows_what_it_ran(calls, store, capsys):
 
 
 def test_run_takes_every_arm_and_the_profiles_seeds(calls, capsys, monkeypatch):
-    monkeypatch.setattr(command_line, "REPORTS", ("tominet",))
+    monkeypatch.setattr(command_line, "REPORTS", {"tominet": REPORT})
     assert main(capsys, "run", "all")[0] == 0
-    assert len(calls) == len(tominet.ARMS) * tominet.seeds("smoke")
+    assert len(calls) == 2 * len(REPORT.arms)
 
 
 @pytest.mark.parametrize(
@@ -118,13 +120,13 @@ def test_table_rows_have_exactly_these_keys(calls, capsys):
 def test_table_shows_the_report_even_without_runs(capsys):
     code, out, _ = main(capsys, "table", "tominet")
     assert code == 0
-    assert len(out.splitlines()) == 2 + len(tominet.REFERENCE)
-    assert out.count("n=0") == out.count("not run") == len(tominet.REFERENCE)
+    assert len(out.splitlines()) == 2 + len(REPORT.reference)
+    assert out.count("n=0") == out.count("not run") == len(REPORT.reference)
     every = main(capsys, "table", "all", "--profile", "quick")[1].splitlines()
     assert [line.split() for line in every if line.startswith("tominet")] == [
         line.split() for line in out.splitlines()[2:]
     ]
-    with_numbers = {report.NAME for report in command_line._reports("all") if report.REFERENCE}  # the slides have none
+    with_numbers = {name for name, report in REPORTS.items() if report.reference}  # the slides have none
     assert {line.split()[0] for line in every[2:]} == with_numbers >= {"tominet", "squeezenet"}
 
 

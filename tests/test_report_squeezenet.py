@@ -6,13 +6,16 @@ import types
 import keras
 import numpy as np
 import pytest
+from helpers import made_run
 
+from tlkeras.experiments.runs import Runs
 from tlkeras.models import records, weights
 from tlkeras.models.squeezenet import STAND_IN
+from tlkeras.reports.squeezenet import claims
 from tlkeras.reports.squeezenet import run as report
+from tlkeras.reports.squeezenet.settings import ARMS, FAITHFUL, REFERENCE, REPORT, TRAINABLE, Settings
 
 METRICS = {"test_accuracy", "test_loss", "validation_accuracy", "best_epoch", "collapsed"}
-every_arm = pytest.mark.parametrize("arm", report.ARMS)
 
 
 @pytest.fixture
@@ -30,12 +33,12 @@ def no_imagenet(monkeypatch):
 
 def changes(arm, other):
     """Return the settings in which two arms differ."""
-    first, second = (dataclasses.asdict(report.ARMS[name]) for name in (arm, other))
+    first, second = (dataclasses.asdict(ARMS[name]) for name in (arm, other))
     return {name for name in first if first[name] != second[name]}
 
 
 def test_reference_numbers_are_those_of_the_report():
-    values = {key: entry["value"] for key, entry in report.REFERENCE.items()}
+    values = {key: entry["value"] for key, entry in REFERENCE.items()}
     assert values == {
         **{("head", "test_accuracy"): 0.384, ("head", "test_loss"): 1.733},
         **{("fire8_up", "test_accuracy"): 0.494, ("fire8_up", "test_loss"): 1.485},
@@ -44,8 +47,8 @@ def test_reference_numbers_are_those_of_the_report():
 
 
 def test_the_faithful_arms_have_the_settings_of_the_report():
-    assert [report.TRAINABLE[report.ARMS[arm].train] for arm in report.FAITHFUL] == [5_130, 391_306, 727_626]
-    for settings in report.FAITHFUL.values():
+    assert [TRAINABLE[ARMS[arm].train] for arm in FAITHFUL] == [5_130, 391_306, 727_626]
+    for settings in FAITHFUL.values():
         assert (settings.train_count, settings.validation_count, settings.test_count) == (40_000, 10_000, 10_000)
         assert (settings.batch_size, settings.resolution, settings.weights) == (32, 32, "imagenet")
         assert not (settings.augment or settings.head_relu or settings.head_epochs or settings.pool_first)
@@ -53,7 +56,7 @@ def test_the_faithful_arms_have_the_settings_of_the_report():
 
 def test_each_of_the_further_arms_changes_one_thing():
     assert changes("scratch_1e-3", "all") == {"weights"}
-    assert all(changes(f"{arm}_no_dropout", arm) == {"dropout"} for arm in report.FAITHFUL)
+    assert all(changes(f"{arm}_no_dropout", arm) == {"dropout"} for arm in FAITHFUL)
     assert changes("all_4_epochs", "all") == {"epochs"}
     assert changes("head_relu", "head") == {"head_relu"}
     for arm in ("head", "fire8_up", "all"):
@@ -64,17 +67,16 @@ def test_each_of_the_further_arms_changes_one_thing():
 
 def test_the_improved_heads_train_no_more_parameters_than_the_reports():
     for arm in ("head_96", "head_160", "head_224"):
-        (phase,) = report.phases(report.ARMS[arm])
+        (phase,) = report.phases(ARMS[arm])
         assert phase.expect == 5_130
 
 
-@every_arm
-def test_settings_are_reduced_as_the_profile_says(arm):
-    paper, quick, smoke = (report.settings(arm, profile) for profile in ("paper", "quick", "smoke"))
-    assert paper == report.ARMS[arm]
-    assert smoke.train_count < quick.train_count < paper.train_count
-    assert smoke.resolution == quick.resolution == 32
-    assert (quick.train, quick.preprocessing, quick.weights) == (paper.train, paper.preprocessing, paper.weights)
+def test_settings_are_reduced_as_the_profile_says():
+    for arm, paper in ARMS.items():
+        quick, smoke = (REPORT.settings(arm, profile) for profile in ("quick", "smoke"))
+        assert smoke.train_count < quick.train_count < paper.train_count
+        assert smoke.resolution == quick.resolution == 32
+        assert (quick.train, quick.preprocessing, quick.weights) == (paper.train, paper.preprocessing, paper.weights)
 
 
 def test_no_image_is_in_two_parts(monkeypatch):
@@ -84,8 +86,8 @@ def test_no_image_is_in_two_parts(monkeypatch):
     )
     monkeypatch.setattr(report, "images", lambda: made)
     for settings in (
-        report.settings("head", "paper"),
-        report.Settings(train_count=5, validation_count=4, test_count=3),
+        REPORT.settings("head", "paper"),
+        Settings(train_count=5, validation_count=4, test_count=3),
     ):
         cut = report.parts(settings)
         parts = [set(images.tolist()) for images, _ in cut.values()]
@@ -95,11 +97,11 @@ def test_no_image_is_in_two_parts(monkeypatch):
 
 
 def test_the_stand_in_is_used_and_named_where_imagenet_is_not_to_be_had(no_imagenet):
-    (item,) = report.inputs(report.ARMS["head"])["weights"]
+    (item,) = report.inputs(ARMS["head"])["weights"]
     assert (item["name"], item["stand_in"]) == ("tinyimagenet32", True)
-    assert report.inputs(report.ARMS["scratch_1e-3"])["weights"] == []
+    assert report.inputs(ARMS["scratch_1e-3"])["weights"] == []
     file = weights.read(weights.PRETRAINED / f"{STAND_IN}.npz")
-    built = weights.tensor_names(report.build(report.ARMS["head"]))
+    built = weights.tensor_names(report.build(ARMS["head"]))
     for name, variable in built.items():
         if not name.startswith("conv10/"):
             np.testing.assert_array_equal(np.asarray(variable), file[name].astype(np.float32))
@@ -118,7 +120,7 @@ def smoke_runs():
     found = []
     for arm, before in (("fire8_up", 1), ("fire8_up", 2), ("all_96", 1)):
         keras.utils.set_random_seed(before)
-        settings = dataclasses.replace(report.settings(arm, "smoke"), head_epochs=report.ARMS[arm].head_epochs and 1)
+        settings = dataclasses.replace(REPORT.settings(arm, "smoke"), head_epochs=ARMS[arm].head_epochs and 1)
         found.append(report.run(settings, seed=0))
     return found
 
@@ -136,3 +138,64 @@ def test_a_run_returns_every_metric_and_curve(smoke_runs):
         assert run.metrics["best_epoch"] == len(run.history["phase"])
     assert smoke_runs[0].details["trainable"] == {"main": 391_306}
     assert smoke_runs[2].details["cached"] == {"head": True, "main": False}
+
+
+def run(arm, seed, accuracy, *, collapsed=0.0, phases=("main",), cached=None, seconds=3.0, **changes):
+    return made_run(
+        REPORT,
+        arm,
+        seed,
+        {"test_accuracy": accuracy, "collapsed": collapsed},
+        changes=changes,
+        history={"phase": list(phases)},
+        details={"cached": cached or {"main": True}, "seconds": {"main": seconds}},
+    )
+
+
+def study(head, some, whole, count=5):
+    found = {"head": head, "fire8_up": some, "all": whole}
+    return Runs(run(arm, seed, value + seed / 1000) for arm, value in found.items() for seed in range(count))
+
+
+def test_more_trained_parameters_are_better_or_not_as_the_runs_say():
+    assert [row["verdict"] for row in claims.findings(study(0.4, 0.5, 0.7))] == ["held", "held"]
+    assert [row["verdict"] for row in claims.findings(study(0.4, 0.3, 0.3))] == ["did not hold", "not contradicted"]
+    assert [row["verdict"] for row in claims.findings(study(0.4, 0.5, 0.7, count=3))] == [
+        "not decided: n too small"
+    ] * 2
+
+
+def test_collapsed_runs_are_counted_for_each_rate():
+    runs = [run("all", 0, 0.7), run("all_caffe_1e-3", 0, 0.1, collapsed=1.0), run("all_caffe_1e-3", 1, 0.5)]
+    runs.append(run("scratch_1e-3", 0, 0.1, collapsed=1.0))
+    rows = claims.collapses(Runs(runs))
+    assert [(row["arm"], row["learning_rate"], row["preprocessing"], row["collapsed"]) for row in rows] == [
+        ("all", "0.001", "unit", "0 of 1"),
+        ("all_caffe_1e-3", "0.001", "caffe", "1 of 2"),
+        ("scratch_1e-3", "0.001", "unit", "1 of 1"),
+    ]
+    assert rows[1]["test_accuracy"] == pytest.approx(0.3)
+
+
+def test_costs_grow_with_what_is_trained_and_with_the_epochs_that_were():
+    small = {"train_count": 100}
+    head = run("head", 0, 0.4, phases=["main"] * 4, **small)
+    again = run("head", 1, 0.4, phases=["main"] * 8, **small)
+    whole = run("all", 0, 0.7, phases=["main"] * 4, cached={"main": False}, **small)
+    assert report.flops(head) < report.flops(again) < 1.1 * report.flops(head)
+    assert report.flops(whole) > 10 * report.flops(head)
+    two = run("all_96", 0, 0.8, phases=["head", "main"], cached={"head": True, "main": False}, **small)
+    one = run("all_96", 0, 0.8, phases=["main"], cached={"main": False}, **small)
+    assert report.flops(two) > report.flops(one)
+    rows = report.costs(Runs([head, again, whole]), ["head", "all", "all_96"])
+    assert [(row["arm"], row["trained"], row["n"], row["seconds"]) for row in rows] == [
+        ("head", 5_130, 2, 3.0),
+        ("all", 727_626, 1, 3.0),
+    ]
+
+
+def test_the_first_run_pays_for_features_that_are_cached_and_the_fastest_stands_for_the_others():
+    seconds = {("head", 0): 90.0, ("head", 1): 10.0, ("all", 0): 90.0, ("all", 1): 70.0}
+    runs = [run(arm, seed, 0.5, cached={"main": arm == "head"}, seconds=s) for (arm, seed), s in seconds.items()]
+    rows = report.costs(Runs(runs[::-1]), ["head", "all"])
+    assert [(row["arm"], row["seconds"]) for row in rows] == [("head", 90.0), ("all", 70.0)]

@@ -6,15 +6,18 @@ import keras
 import numpy as np
 import pytest
 
-from tlkeras.experiments.runs import Result
+from tlkeras.experiments.report import Result
+from tlkeras.experiments.runs import Run, Runs
 from tlkeras.models import weights
+from tlkeras.reports.tominet import claims
 from tlkeras.reports.tominet import run as report
+from tlkeras.reports.tominet.claims import ACCURACY, RIGHT
+from tlkeras.reports.tominet.settings import ARMS, REFERENCE, REPORT
 
 METRICS = {
     *("train_accuracy", "validation_accuracy", "test_accuracy", "test_loss"),
     *("test_accuracy_recalibrated", "test_loss_recalibrated"),
 }
-every_arm = pytest.mark.parametrize("arm", report.ARMS)
 
 
 @pytest.fixture(scope="module")
@@ -23,42 +26,41 @@ def smoke_runs():
     found = []
     for arm, seed, before in (("letters", 0, 1), ("letters", 0, 2), ("scratch_best", 1, 1)):
         keras.utils.set_random_seed(before)
-        found.append(report.run(report.settings(arm, "smoke"), seed))
+        found.append(report.run(REPORT.settings(arm, "smoke"), seed))
     return found
 
 
 def test_reference_numbers_are_those_of_table_1():
-    values = {arm: entry["value"] for (arm, metric), entry in report.REFERENCE.items() if metric == "test_accuracy"}
+    values = {arm: entry["value"] for (arm, metric), entry in REFERENCE.items() if metric == "test_accuracy"}
     assert values == {"scratch_50": 0.67, "scratch_150": 0.67, "fashion": 0.63, "letters": 0.77}
-    assert len(values) == len(report.REFERENCE)
-    assert set(values) <= set(report.ARMS)
-    assert all("Table 1" in entry["source"] for entry in report.REFERENCE.values())
+    assert len(values) == len(REFERENCE)
+    assert set(values) <= set(ARMS)
+    assert all("Table 1" in entry["source"] for entry in REFERENCE.values())
 
 
 def test_the_faithful_arms_have_the_settings_of_ej3():
     for arm in ("fashion", "letters", "cyrillic"):
-        settings = report.ARMS[arm]
+        settings = ARMS[arm]
         assert (settings.train_count, settings.validation_count, settings.test_count) == (100, 10_000, 10_000)
         assert (settings.head_epochs, settings.all_epochs) == (35, 15)
         assert settings.fine_rate == pytest.approx(settings.learning_rate / 10)
         assert not settings.balanced and not settings.augment and settings.schedule == "constant"
-    assert report.ARMS["scratch_50"].scratch_epochs == 50
-    assert report.ARMS["scratch_150"].scratch_epochs == 150
+    assert ARMS["scratch_50"].scratch_epochs == 50
+    assert ARMS["scratch_150"].scratch_epochs == 150
 
 
-@every_arm
-def test_settings_are_reduced_as_the_profile_says(arm):
-    paper, quick, smoke = (report.settings(arm, profile) for profile in ("paper", "quick", "smoke"))
-    assert paper == report.ARMS[arm]
-    assert quick == dataclasses.replace(paper, validation_every=50)
-    assert (smoke.head_epochs, smoke.all_epochs, smoke.scratch_epochs) == (2, 1, 2)
-    assert (smoke.source, smoke.balanced, smoke.augment) == (paper.source, paper.balanced, paper.augment)
-    assert report.seeds("smoke") < report.seeds("quick") < report.seeds("paper") == 30
+def test_settings_are_reduced_as_the_profile_says():
+    for arm, paper in ARMS.items():
+        quick, smoke = (REPORT.settings(arm, profile) for profile in ("quick", "smoke"))
+        assert quick == dataclasses.replace(paper, validation_every=50)
+        assert (smoke.head_epochs, smoke.all_epochs, smoke.scratch_epochs) == (2, 1, 2)
+        assert (smoke.source, smoke.balanced, smoke.augment) == (paper.source, paper.balanced, paper.augment)
+    assert [REPORT.seed_count("letters", profile) for profile in ("smoke", "quick", "paper")] == [2, 3, 30]
 
 
-@every_arm
-def test_inputs_have_fingerprints(arm):
-    settings = report.settings(arm, "smoke")
+@pytest.mark.parametrize("arm", ["letters", "scratch_50"])
+def test_inputs_are_the_digits_and_the_source(arm):
+    settings = REPORT.settings(arm, "smoke")
     inputs = report.inputs(settings)
     (mnist,) = inputs["data"]
     assert (mnist["name"], mnist["stand_in"]) == ("mnist", True)
@@ -66,9 +68,8 @@ def test_inputs_have_fingerprints(arm):
     assert all(len(item["fingerprint"]) == 16 for item in inputs["data"] + inputs["weights"])
 
 
-@every_arm
-def test_phases_are_one_from_scratch_and_two_after_a_source(arm):
-    settings = report.settings(arm, "paper")
+@pytest.mark.parametrize("settings", ARMS.values(), ids=ARMS)
+def test_phases_are_one_from_scratch_and_two_after_a_source(settings):
     phases = report.phases(settings)
     if settings.source is None:
         assert [(p.name, p.train, p.epochs) for p in phases] == [("scratch", "all", settings.scratch_epochs)]
@@ -81,7 +82,7 @@ def test_phases_are_one_from_scratch_and_two_after_a_source(arm):
 
 def test_arms_that_are_compared_train_for_as_long():
     def epochs(arm):
-        return sum(phase.epochs for phase in report.phases(report.ARMS[arm]))
+        return sum(phase.epochs for phase in report.phases(ARMS[arm]))
 
     assert epochs("scratch_50") == epochs("fashion") == epochs("letters") == epochs("cyrillic") == 50
     assert epochs("scratch_best") == epochs("letters_best") == epochs("letters_longer")
@@ -89,7 +90,7 @@ def test_arms_that_are_compared_train_for_as_long():
 
 def test_the_draw_depends_on_the_seed_and_not_on_the_arm():
     def draw(arm, seed):
-        return report.parts(report.settings(arm, "paper"), seed)["train"][0]
+        return report.parts(REPORT.settings(arm, "paper"), seed)["train"][0]
 
     for arm in ("fashion", "scratch_150", "letters_best"):
         np.testing.assert_array_equal(draw(arm, 3), draw("letters", 3))
@@ -99,7 +100,7 @@ def test_the_draw_depends_on_the_seed_and_not_on_the_arm():
 
 def test_balanced_draws_have_ten_of_each_digit():
     counts = [
-        [np.bincount(report.parts(report.ARMS[arm], seed)["train"][1], minlength=10) for seed in range(5)]
+        [np.bincount(report.parts(ARMS[arm], seed)["train"][1], minlength=10) for seed in range(5)]
         for arm in ("letters", "letters_balanced")
     ]
     assert np.all(np.sum(counts, axis=2) == 100)
@@ -109,7 +110,7 @@ def test_balanced_draws_have_ten_of_each_digit():
 
 def test_no_digit_is_in_two_parts():
     cuts = [
-        report.parts(report.settings(arm, "paper"), seed) for arm in ("letters", "letters_balanced") for seed in (0, 1)
+        report.parts(REPORT.settings(arm, "paper"), seed) for arm in ("letters", "letters_balanced") for seed in (0, 1)
     ]
     for cut in cuts:
         assert {name: len(labels) for name, (_, labels) in cut.items()} == {
@@ -128,7 +129,7 @@ def test_the_base_comes_from_the_source_and_the_head_is_new():
     models = []
     for seed in (0, 1):
         keras.utils.set_random_seed(seed)
-        models.append(weights.tensor_names(report.build(report.ARMS["letters"])))
+        models.append(weights.tensor_names(report.build(ARMS["letters"])))
     for name in models[0]:
         if name.startswith("dense/"):
             assert models[0][name].shape[-1] == 10
@@ -139,7 +140,7 @@ def test_the_base_comes_from_the_source_and_the_head_is_new():
 
 def test_digits_are_not_loaded_with_the_weights_of_another_source():
     keras.utils.set_random_seed(0)
-    scratch = weights.tensor_names(report.build(report.ARMS["scratch_50"]))
+    scratch = weights.tensor_names(report.build(ARMS["scratch_50"]))
     for source in ("letters", "fashion_mnist"):
         file = weights.read(weights.PRETRAINED / f"tominet_{source}.npz")
         assert not np.array_equal(scratch["conv_1/kernel"], file["conv_1/kernel"])
@@ -162,3 +163,62 @@ def test_a_run_returns_every_metric_and_curve(smoke_runs):
         assert run.metrics["train_accuracy"] == pytest.approx(run.history["accuracy"][-1], abs=1e-4)
         assert run.metrics["validation_accuracy"] == pytest.approx(run.history["val_accuracy"][-1], abs=1e-4)
         assert run.metrics["test_loss"] != run.metrics["test_loss_recalibrated"]
+
+
+def made(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> Runs:
+    """Runs of arms, one a seed, with accuracies as they are and recalibrated."""
+    return Runs(
+        Run("tominet", arm, seed, "paper", {}, {ACCURACY: float(plain), RIGHT: float(right)}, [], [])
+        for arm, columns in scores.items()
+        for seed, (plain, right) in enumerate(zip(*columns, strict=True))
+    )
+
+
+@pytest.fixture
+def runs():
+    """Baseline 0.5 and 0.7 recalibrated; good 0.8 in both; twin as the baseline, but for noise of either sign."""
+    noise = np.linspace(-0.01, 0.01, 20)
+    swing = noise * np.where(np.arange(20) % 2, 1, -1)
+    return made(
+        {
+            "baseline": (0.5 + 0 * noise, 0.7 + 0 * noise),
+            "good": (0.8 + noise, 0.8 + noise),
+            "twin": (0.5 + swing, 0.7 + swing),
+        }
+    )
+
+
+def test_artefact_is_the_part_of_the_gain_that_recalibration_takes(runs):
+    (row,) = claims.artefact(runs, ["good"], "baseline")
+    assert row["gain"] == pytest.approx(0.3)
+    assert row["recalibrated"] == pytest.approx(0.1)
+    assert row["share_gone"] == pytest.approx(2 / 3)
+    assert row["gain_low"] < row["gain"] < row["gain_high"]
+    assert row["recalibrated_low"] < row["recalibrated"] < row["recalibrated_high"]
+
+
+def test_no_share_of_a_gain_that_may_be_none(runs):
+    assert claims.artefact(runs, ["twin"], "baseline")[0]["share_gone"] is None
+
+
+@pytest.mark.parametrize("draws", [1, 2, 5])
+def test_a_spread_is_not_decided_by_a_few_draws(runs, draws):
+    few = runs.where(lambda run: run.seed < draws)
+    (row,) = claims.spread(few, [("twin", "baseline")])
+    assert (row["verdict"], row["p_adjusted"], row["n"]) == ("not decided: n too small", 1.0, draws)
+
+
+def test_spread_finds_the_arm_that_depends_on_the_draw(runs):
+    generator = np.random.default_rng(0)
+    wide, narrow = generator.normal(0.7, 0.1, 30), generator.normal(0.7, 0.01, 30)
+    both = made({"wide": (wide, wide), "narrow": (narrow, narrow)})
+    first, second = claims.spread(both, [("narrow", "wide"), ("wide", "narrow")])
+    assert first["std"] < first["std_against"] and first["p_adjusted"] < 0.001 and first["n"] == 30
+    assert (first["verdict"], second["verdict"]) == ("more consistent", "less consistent")
+    assert claims.spread(both, [("wide", "wide")])[0]["verdict"] == "no difference shown"
+
+
+def test_arms_without_common_draws():
+    one, (other,) = made({"a": ([0.5], [0.5])}), made({"b": ([0.5], [0.5])})
+    with pytest.raises(ValueError, match="share draws"):
+        claims.artefact(one + Runs([dataclasses.replace(other, seed=7)]), ["a"], "b")
