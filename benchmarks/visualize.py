@@ -1,10 +1,7 @@
 """Report 002, EJ4: activation maximisation of TomiNet's conv_2, against tf-keras-vis; and how its time grows."""
 
 import functools
-import math
-import time
 import warnings
-from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -13,11 +10,10 @@ import tensorflow as tf
 from benchmarks import timing
 from tlkeras.models import tominet
 from tlkeras.visualize import Pictures, Pixels, activation_maximization, objectives, prepare, responses
-from tlkeras.visualize.ascent import MOMENTUM, SECOND_MOMENTUM, TINY, WIDEST
+from tlkeras.visualize.ascent import MOMENTUM, SECOND_MOMENTUM, TINY
 
 LAYER, STEPS = "conv_2", 60
 ROUNDING = 1e-3  # both sides take the same steps; late ones may differ once float32 rounding has tipped a ReLU
-ROUNDS = 5  # of each time that grows
 FILTERS_GROWTH, STEPS_GROWTH = (16, 32, 64, 128), (30, 60, 120, 240)
 
 
@@ -75,31 +71,6 @@ def start(filters: int, seed: int = 0) -> np.ndarray:
     """Return the noise that our pictures start from, `(filters, 28, 28, 1)`, 0..255."""
     shape, pixels = (28, 28, 1), Pixels()
     return 255 * pixels.picture(pixels.start(seed, tf.range(filters), shape), shape).numpy()
-
-
-def growth(filters: Sequence[int] = FILTERS_GROWTH, steps: Sequence[int] = STEPS_GROWTH) -> list[dict]:
-    """Time more and more filters at `STEPS` steps, then more and more steps of 16 filters.
-
-    Args:
-        filters: how many, of a TomiNet that has as many in conv_2, with new weights.
-        steps: how many.
-
-    Returns:
-        Rows of `filters`, `steps`, `seconds` (best of `ROUNDS`, without tracing) and `varied`, the one that grows.
-    """
-    model = tominet(10, weights=None, filters=(32, max(*filters, WIDEST)))
-    sizes = [(count, STEPS, "filters") for count in filters] + [(WIDEST, count, "steps") for count in steps]
-    runs = {count: prepare(model, objectives.channel(LAYER, range(count))) for count in {*filters, WIDEST}}
-    seconds = [math.inf] * len(sizes)
-    for turn in range(ROUNDS + 1):  # in turn, so that other work on the machine disturbs all alike; the first warms up
-        for index, (count, length, _) in enumerate(sizes):
-            started = time.perf_counter()
-            runs[count](steps=length if turn else 1)
-            seconds[index] = min(seconds[index], time.perf_counter() - started if turn else math.inf)
-    return [
-        {"filters": count, "steps": length, "seconds": found, "varied": varied}
-        for (count, length, varied), found in zip(sizes, seconds, strict=True)
-    ]
 
 
 def _growth_rows() -> list[dict]:
