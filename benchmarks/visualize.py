@@ -76,10 +76,16 @@ def start(filters: int, seed: int = 0) -> np.ndarray:
 def _growth_rows() -> list[dict]:
     equal = f"TomiNet with {max(FILTERS_GROWTH)} filters in {LAYER}, new weights, traced before, best of {ROUNDS}"
     return [
-        {"name": f"{row['filters']} filters x {row['steps']} steps ({row['varied']} grow)",
-         "ours": round(row["seconds"], 3), "peer": None, "ratio": None, "unit": "s", "equal": equal}
-        for row in growth(FILTERS_GROWTH, STEPS_GROWTH)
-    ]  # fmt: skip
+        {
+            "name": f"{row['filters']} filters x {row['steps']} steps ({row['varied']} grow)",
+            "ours": round(row["seconds"], 3),
+            "peer": None,
+            "ratio": None,
+            "unit": "s",
+            "equal": equal,
+        }
+        for row in seconds_by_size(FILTERS_GROWTH, STEPS_GROWTH)
+    ]
 
 
 def _reached(model: keras.Model, ours: Pictures, theirs: np.ndarray) -> dict:
