@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from benchmarks import timing
 from tlkeras.models import tominet
+from tlkeras.reports.tominet.growth import ROUNDS, seconds_by_size
 from tlkeras.visualize import Pictures, Pixels, activation_maximization, objectives, prepare, responses
 from tlkeras.visualize.ascent import MOMENTUM, SECOND_MOMENTUM, TINY
 
