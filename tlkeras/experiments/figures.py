@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats as scipy_stats
 
-from tlkeras.experiments import stats, tables
+from tlkeras.experiments import stats
+from tlkeras.experiments.runs import Runs
 
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
@@ -94,7 +95,7 @@ MOST_OF_A_LOSS = 3.0  # nats; a diverging arm must not flatten the others
 
 @matplotlib.rc_context(STYLE)
 def curves_by_arm(
-    runs: Sequence[Mapping],
+    runs: Runs,
     arms: Sequence[str],
     keys: Sequence[str] = ("loss", "val_loss", "val_roc_auc"),
     *,
@@ -104,7 +105,7 @@ def curves_by_arm(
     """Draw one panel for each curve, and in it one line for each arm: the median over its runs.
 
     Args:
-        runs: stored runs of one profile.
+        runs: runs of one profile.
         arms: names of the arms.
         keys: curves out of a run's history; losses are drawn up to 3 nats.
         labels: texts for arms, by name.
@@ -134,9 +135,9 @@ def curves_by_arm(
     return figure
 
 
-def _median(runs: Sequence[Mapping], arm: str, key: str) -> np.ndarray:
+def _median(runs: Runs, arm: str, key: str) -> np.ndarray:
     """Return the median of each epoch that a run of the arm reached; nan where none of them has a value."""
-    curves = [run["history"].get(key) for run in runs if run["arm"] == arm]
+    curves = [run.history.get(key) for run in runs.of(arm)]
     if not curves or not all(curves):
         raise ValueError(f"Expected runs of {arm!r} with the curve {key!r}. Received: {len(curves)} runs")
     values = np.full((len(curves), max(map(len, curves))), np.nan)
@@ -153,14 +154,13 @@ FEW_EPOCHS = 15  # up to here each epoch gets a point
 
 @matplotlib.rc_context(STYLE)
 def learning_curves(
-    runs_or_history: Mapping | Sequence[Mapping], *, title: str = "", phase_boundaries: bool = True
+    runs_or_history: Runs | Mapping, *, title: str = "", phase_boundaries: bool = True
 ) -> Figure:
     """Accuracy and loss against the epoch, training and validation, as in the reports' figures.
 
     Args:
-        runs_or_history: a history (`accuracy`, `loss`, `val_accuracy`, `val_loss`, `phase`: lists with one entry an
-            epoch), a run, or several runs of one arm, drawn as their median and a band from the 10th to the 90th
-            percentile.
+        runs_or_history: runs of one arm, drawn as their median and a band from the 10th to the 90th percentile; or
+            a single history (`accuracy`, `loss`, `val_accuracy`, `val_loss`, `phase`: lists with one entry an epoch).
         title: above both panels.
         phase_boundaries: whether to mark where the phase of training changes, and name the phases.
 
@@ -189,7 +189,7 @@ def learning_curves(
 
 @matplotlib.rc_context(STYLE)
 def accuracy_by_arm(
-    runs: Sequence[Mapping],
+    runs: Runs,
     arms: Sequence[str],
     metric: str,
     *,
@@ -199,7 +199,7 @@ def accuracy_by_arm(
     """One row for each arm: every run a light dot, their mean with its 95 % interval, and the number of the report.
 
     Args:
-        runs: stored runs of one profile.
+        runs: runs of one profile.
         arms: names of the arms, from top to bottom.
         metric: name of the metric on the x axis.
         reference: the report's numbers, `{(arm, metric): {"value": 0.67}}`.
@@ -209,12 +209,12 @@ def accuracy_by_arm(
         A figure with one axes; the row of arm i lies at y = i.
 
     Raises:
-        ValueError: as `tables.metric_by_seed` does.
+        ValueError: as `Runs.scores` does.
     """
     figure, (panel,) = subplots(1, 1, height=1.6 + 0.7 * len(arms))
     ticks = []
     for row, arm in enumerate(arms):
-        values = list(tables.metric_by_seed(runs, arm, metric).values())
+        values = list(runs.scores(arm, metric).values())
         _draw_row(panel, row, values)
         if number := (reference or {}).get((arm, metric)):
             style = {"color": VERMILLION, "marker": "D", "markersize": 10, "zorder": 4}
@@ -229,12 +229,12 @@ def accuracy_by_arm(
 
 @matplotlib.rc_context(STYLE)
 def draw_effect(
-    runs: Sequence[Mapping], arms: Sequence[str], metric: str, *, labels: Mapping[str, str] | None = None
+    runs: Runs, arms: Sequence[str], metric: str, *, labels: Mapping[str, str] | None = None
 ) -> Figure:
     """Which draws of the training examples are bad for every arm: the metric of each draw, sorted by the first arm.
 
     Args:
-        runs: stored runs of one profile, where equal seeds mean equal draws.
+        runs: runs of one profile, where equal seeds mean equal draws.
         arms: names of the arms; the first one orders the draws.
         metric: name of the metric on the y axis.
         labels: texts for arms, by name.
@@ -244,9 +244,9 @@ def draw_effect(
         arms. Only draws that all arms have are shown.
 
     Raises:
-        ValueError: where the arms share fewer than two draws, and as `tables.metric_by_seed` does.
+        ValueError: where the arms share fewer than two draws, and as `Runs.scores` does.
     """
-    by_arm = [tables.metric_by_seed(runs, arm, metric) for arm in arms]
+    by_arm = [runs.scores(arm, metric) for arm in arms]
     seeds = sorted(set.intersection(*map(set, by_arm)), key=by_arm[0].get)
     if len(seeds) < 2:
         raise ValueError(f"Expected at least two seeds that all of {', '.join(arms)} have. Received: {seeds}")
@@ -269,7 +269,7 @@ def draw_effect(
 
 @matplotlib.rc_context(STYLE)
 def metric_pairs(
-    runs: Sequence[Mapping],
+    runs: Runs,
     arms: Sequence[str],
     metric_before: str,
     metric_after: str,
@@ -279,7 +279,7 @@ def metric_pairs(
     """Two metrics of the same runs, one panel for each arm: a thin line for each run, a thick one for the mean.
 
     Args:
-        runs: stored runs of one profile.
+        runs: runs of one profile.
         arms: names of the arms, from left to right.
         metric_before, metric_after: names of the metrics at the left and right end of the lines.
         labels: texts for arms, by name.
@@ -288,11 +288,11 @@ def metric_pairs(
         A figure with one axes for each arm, on one scale; the last line of each is the mean.
 
     Raises:
-        ValueError: as `tables.metric_by_seed` does.
+        ValueError: as `Runs.scores` does.
     """
     figure, panels = subplots(1, len(arms), height=4.2, sharey=True)
     for panel, arm, (color, _) in zip(panels, arms, series(), strict=False):
-        before, after = (tables.metric_by_seed(runs, arm, metric) for metric in (metric_before, metric_after))
+        before, after = (runs.scores(arm, metric) for metric in (metric_before, metric_after))
         pairs = np.array([[before[seed], after[seed]] for seed in before if seed in after])
         panel.plot([0, 1], pairs.T, color=color, linewidth=0.8, alpha=0.4)
         panel.plot([0, 1], pairs.mean(axis=0), color=color, linewidth=4, marker="o", markersize=9)
@@ -306,9 +306,11 @@ def metric_pairs(
     return figure
 
 
-def _histories(runs_or_history: Mapping | Sequence[Mapping]) -> list[Mapping]:
-    records = [runs_or_history] if isinstance(runs_or_history, Mapping) else runs_or_history
-    histories = [record.get("history", record) for record in records]
+def _histories(runs_or_history: Runs | Mapping) -> list[Mapping]:
+    if isinstance(runs_or_history, Runs):
+        histories: list[Mapping] = [run.history for run in runs_or_history]
+    else:
+        histories = [runs_or_history.get("history", runs_or_history)]  # of a weight file's record, too
     if not any(history.get("loss") for history in histories):
         raise ValueError(f"Expected a history, or runs with one, of at least one epoch. Received: {histories!r}")
     return histories
