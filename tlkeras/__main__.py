@@ -120,13 +120,13 @@ def _data(options: argparse.Namespace) -> None:
 
 def _pretrain(options: argparse.Namespace) -> None:
     startup.quiet_start()
-    from tlkeras.reports.l2t import pretraining as l2t_source
-    from tlkeras.reports.squeezenet import pretraining as squeezenet_source
-    from tlkeras.reports.tominet import pretraining as tominet_sources
+    from tlkeras.reports.l2t import pretraining as resnet32
+    from tlkeras.reports.squeezenet import pretraining as squeezenet
+    from tlkeras.reports.tominet import pretraining as tominet
 
-    larger = {"squeezenet_tinyimagenet32": squeezenet_source.pretrain, "resnet32": l2t_source.pretrain}
+    larger = {"squeezenet_tinyimagenet32": squeezenet, "resnet32": resnet32}
     for name in options.name or TRAINED:
-        record = larger[name]() if name in larger else tominet_sources.pretrain(name)
+        record = larger.get(name, tominet).pretrain(name)
         print(f"{name}: test accuracy {record['test_accuracy']} ({record['counts']['test']} images)", flush=True)
 
 

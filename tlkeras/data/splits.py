@@ -58,11 +58,16 @@ def holdout(labels_or_n: np.ndarray | int, sizes: Sequence[int], *, seed: int) -
     return tuple(order[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True))
 
 
-def validate_images(x: np.ndarray, shape: Sequence[int]) -> None:
-    """Check that `x` is a batch of images of `shape` (height, width, channels) with finite values in 0..255.
+def validate_images(x: np.ndarray, shape: Sequence[int], *, raw: bool = True) -> None:
+    """Check that `x` is a batch of images of `shape` (height, width, channels) with finite values.
+
+    Args:
+        x: images `(n, height, width, channels)`.
+        shape: of one image.
+        raw: whether the values must lie in 0..255, as in an image file; False takes preprocessed images, too.
 
     Raises:
-        ValueError: for another shape, a dtype that is not a number, NaN, or values outside 0..255.
+        ValueError: for another shape, a dtype that is not a number, NaN or infinity, or values outside 0..255.
     """
     x = np.asarray(x)
     if x.shape[1:] != tuple(shape) or x.ndim != len(shape) + 1:
@@ -73,8 +78,9 @@ def validate_images(x: np.ndarray, shape: Sequence[int]) -> None:
         raise ValueError(f"Expected images of integers or floats. Received: dtype={x.dtype}")
     low, high = x.min(), x.max()
     if not (np.isfinite(low) and np.isfinite(high)):  # min and max pass a NaN on
-        raise ValueError(f"Expected images of finite values. Received: min={low}, max={high}")
-    if low < 0 or high > 255:
+        bad = np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1)).tolist()
+        raise ValueError(f"Expected images of finite values. Received: NaN or infinity in images {bad}")
+    if raw and (low < 0 or high > 255):
         raise ValueError(f"Expected images with values in 0..255. Received: min={low}, max={high}")
 
 

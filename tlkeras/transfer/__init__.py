@@ -1,9 +1,24 @@
-"""Freeze, train in phases, cache frozen features, keep the best epoch; each step proven."""
+"""Freeze, train in phases, cache frozen features, keep the best epoch, pretrain; each step proven."""
 
-from tlkeras.transfer.callbacks import BestCheckpoint as BestCheckpoint
-from tlkeras.transfer.evaluation import recalibrate as recalibrate
-from tlkeras.transfer.features import FeatureCache as FeatureCache
-from tlkeras.transfer.finetune import finetune as finetune
-from tlkeras.transfer.freezing import freeze as freeze
-from tlkeras.transfer.phases import Phase as Phase
-from tlkeras.transfer.phases import two_phases as two_phases
+from tlkeras.transfer.callbacks import BestCheckpoint
+from tlkeras.transfer.evaluation import evaluate, recalibrate
+from tlkeras.transfer.features import FeatureCache
+from tlkeras.transfer.finetune import finetune
+from tlkeras.transfer.freezing import freeze
+from tlkeras.transfer.phases import Phase, two_phases
+from tlkeras.transfer.pretrain import pretrain
+from tlkeras.transfer.strategies import adapt, recommend
+
+__all__ = [
+    "BestCheckpoint",
+    "FeatureCache",
+    "Phase",
+    "adapt",
+    "evaluate",
+    "finetune",
+    "freeze",
+    "pretrain",
+    "recalibrate",
+    "recommend",
+    "two_phases",
+]

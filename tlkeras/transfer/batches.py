@@ -1,4 +1,4 @@
-"""Random views of training images, in the graph, from stateless seeds."""
+"""Training images in batches: shuffled and augmented from stateless seeds; and the fixed views of a scored image."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+# Not Keras' augmentation layers: their draws come from a state of the layer, not from a seed of the batch, so that they
+# depend on what ran before (and, inside `map`, on the order of threads). Nor do they give the views of recorded runs.
+Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # (images (b, h, w, c) float32 0..255, seed (2,) int32) -> images
+VIEW_COUNTS = (1, 2, 10)
 
-def random_affine(
-    rotation: float = 15.0, shift: float = 0.1, zoom: float = 0.15, shear: float = 0.2
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+
+def random_affine(rotation: float = 15.0, shift: float = 0.1, zoom: float = 0.15, shear: float = 0.2) -> Augment:
     """Return an augmentation for `finetune`: each image gets its own rotation, shear, zoom and shift about its centre.
 
     Args:
@@ -47,7 +50,7 @@ def random_affine(
     return augment
 
 
-def random_flip_crop(padding: int = 4) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def random_flip_crop(padding: int = 4) -> Augment:
     """Return an augmentation for `finetune`: mirror half of the images, and crop each out of a zero-padded copy.
 
     Args:
@@ -78,7 +81,7 @@ def random_flip_crop(padding: int = 4) -> Callable[[tf.Tensor, tf.Tensor], tf.Te
     return augment
 
 
-def random_crop(side: int) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def random_crop(side: int) -> Augment:
     """Return an augmentation for `finetune`: a random square out of each image, pixel for pixel.
 
     Args:
@@ -111,18 +114,25 @@ def training_batches(
     pair: tuple[np.ndarray, np.ndarray],
     batch_size: int,
     seed: int,
-    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+    augment: Augment | None = None,
 ) -> tf.data.Dataset:
-    """Return shuffled batches of `pair`; their order depends on `seed`, Keras' global seed and the epoch alone."""
+    """Return shuffled batches of a training set; their order depends on `seed`, Keras' global seed and the epoch alone.
+
+    Args:
+        pair: inputs `(n, ...)` and integer labels `(n,)`.
+        batch_size: inputs in a batch; the last of an epoch may have fewer.
+        seed: of the order, and of the seeds that `augment` gets.
+        augment: applied to each batch with a seed of that batch; None gives the inputs as they are.
+    """
     inputs, labels = pair
     batches = tf.data.Dataset.from_tensor_slices((inputs, labels.astype(np.int32)))
     batches = batches.shuffle(len(inputs), seed=seed).batch(batch_size)
     if augment is not None:
         seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
 
-        def apply(batch, pair_of_seeds):
+        def apply(batch: tuple[tf.Tensor, tf.Tensor], seed_of_batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             images, targets = batch
-            return augment(tf.cast(images, tf.float32), tf.cast(pair_of_seeds, tf.int32)), targets
+            return augment(tf.cast(images, tf.float32), tf.cast(seed_of_batch, tf.int32)), targets
 
         batches = tf.data.Dataset.zip(batches, seeds).map(
             apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -131,7 +141,7 @@ def training_batches(
 
 
 def untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Return the same batches without tf.data's tuning of itself, whose thread the end of a `fit` may wait for.
+    """Return the same batches without tf.data's self-tuning, whose thread the end of a `fit` may wait for.
 
     That thread sleeps for 10 ms, then 20, 40 and so on, and nothing wakes it: a `fit` that could be over after 1.05 s
     returned after 1.27 s, the end of the seventh sleep.
@@ -139,9 +149,6 @@ def untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.with_options(options)
-
-
-COUNTS = (1, 2, 10)
 
 
 def fixed_views(images: np.ndarray, side: int, count: int) -> list[np.ndarray]:
@@ -161,9 +168,9 @@ def fixed_views(images: np.ndarray, side: int, count: int) -> list[np.ndarray]:
     Reference: Krizhevsky et al. 2012, section 4.1 (ten patches).
     """
     height, width = images.shape[1:3]
-    if count not in COUNTS or side > min(height, width):
+    if count not in VIEW_COUNTS or side > min(height, width):
         raise ValueError(
-            f"Expected a count out of {COUNTS}, and images of at least {side} pixels. "
+            f"Expected a count out of {VIEW_COUNTS}, and images of at least {side} pixels. "
             f"Received: count={count}, shape={images.shape}"
         )
     bottom, right = height - side, width - side

@@ -1,7 +1,6 @@
-"""Keep the best epoch: a ModelCheckpoint that is fresh for each phase, checked before training, and atomic."""
+"""Callbacks of a training: keep the best epoch of a phase; tell when a classifier answers the same to every image."""
 
 import math
-import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,56 +8,60 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tlkeras import _files
 
-class BestCheckpoint(keras.callbacks.ModelCheckpoint):
+GROWING = ("acc", "auc")  # what the name of a monitor contains where more is better
+
+
+class BestCheckpoint(keras.callbacks.Callback):
     """Save the weights of the best epoch of ONE training phase; make a new one for each phase.
 
-    Keras' own, reused, keeps the first phase's best, and a monitor name that is not logged saves every epoch with no
-    more than a warning. This one refuses both, and renames a finished file into place, so that a killed run leaves
-    the last good weights.
+    Keras' ModelCheckpoint, reused, keeps the first phase's best, and a monitor name that is not logged saves every
+    epoch with no more than a warning. This one refuses both, and renames a finished file into place, so that a killed
+    run leaves the last good weights.
 
     Args:
         path: ends in `.weights.h5`.
-        monitor: a logged name, such as "val_accuracy".
+        monitor: a logged name, such as "val_accuracy"; more is better if it names an accuracy or AUC, else less.
         model: the whole model, when `fit` is called on a part of it (cached features).
 
+    `best` is the best value so far, None before the first; a nan is never the best.
+
     Raises:
-        ValueError: a wrong suffix, a monitor that will not be logged, or reuse for a second `fit`.
+        ValueError: a wrong suffix, or reuse for a second `fit`.
     """
 
     def __init__(self, path: Path | str, monitor: str = "val_accuracy", model: keras.Model | None = None) -> None:
-        path = Path(path)
-        if not path.name.endswith(".weights.h5"):
+        super().__init__()
+        self.path = Path(path)
+        if not self.path.name.endswith(".weights.h5"):
             raise ValueError(f"Expected a path that ends in '.weights.h5'. Received: {path}")
-        self.path = path
-        self._partial = path.with_name(path.name.replace(".weights.h5", ".partial.weights.h5"))
+        self.monitor = monitor
+        self.best: float | None = None
         self._whole = model
         self._used = False
-        mode = "max" if any(word in monitor for word in ("acc", "auc")) else "min"
-        super().__init__(self._partial, monitor=monitor, mode=mode, save_best_only=True, save_weights_only=True)
-
-    def set_model(self, model: keras.Model) -> None:
-        """Save the whole model where one was given, else the trained one."""
-        super().set_model(self._whole or model)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Refuse a second use and start with no best."""
+        """Refuse a second use, and remove what a killed run left half written."""
         if self._used:
             raise ValueError(f"Expected a new BestCheckpoint for each phase. Received: one used before, {self.path}")
         self._used = True
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial.unlink(missing_ok=True)  # of a run that was killed
+        for partial in _files.leftovers(self.path):
+            partial.unlink(missing_ok=True)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Save if better; epochs without validation are passed over."""
-        if self.monitor not in (logs or {}):
+        value = (logs or {}).get(self.monitor)
+        if value is None or not self._is_better(value):
             return
-        try:
-            super().on_epoch_end(epoch, logs)
-            if self._partial.exists():
-                os.replace(self._partial, self.path)
-        finally:
-            self._partial.unlink(missing_ok=True)
+        with _files.replacing(self.path) as partial:
+            (self._whole or self.model).save_weights(partial)
+        self.best = value
+
+    def _is_better(self, value: float) -> bool:
+        if math.isnan(value) or self.best is None:
+            return not math.isnan(value)
+        return value > self.best if any(word in self.monitor for word in GROWING) else value < self.best
 
 
 def check_monitor(model: keras.Model, monitor: str, *, validation: bool, more: Iterable[str] = ()) -> None:
@@ -98,12 +101,15 @@ class CollapseDetector(keras.callbacks.Callback):
         stop: also end the training, which rarely recovers.
 
     `collapsed_at` is the first epoch (from 1) at whose end both held, or None.
+
+    Raises:
+        ValueError: fewer than 2 images.
     """
 
     def __init__(self, model: keras.Model, images: np.ndarray, tolerance: float = 0.01, stop: bool = False) -> None:
         super().__init__()
         if len(images) < 2:
-            raise ValueError(f"Expected at least 2 images to tell apart. Received: {len(images)}")
+            raise ValueError(f"Expected at least 2 images to tell apart. Received: {len(images)} images")
         self._whole, self._images, self._tolerance = model, images, tolerance
         self._stop = stop
         self._guessing = math.log(model.output_shape[-1])
@@ -111,18 +117,20 @@ class CollapseDetector(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Look at the loss first, which costs nothing, then at the predictions."""
-        stuck = abs((logs or {}).get("loss", math.inf) - self._guessing) <= self._tolerance
-        if self.collapsed_at is None and stuck and self._constant():
+        loss = (logs or {}).get("loss", math.inf)
+        stuck = abs(loss - self._guessing) <= self._tolerance
+        if self.collapsed_at is None and stuck and self._is_constant():
             self.collapsed_at = epoch + 1
             if self._stop:
                 self.model.stop_training = True
             warnings.warn(
-                f"The classifier collapsed by epoch {epoch + 1}: loss {logs['loss']:.4f} is ln(classes), and every "
+                f"The classifier collapsed by epoch {epoch + 1}: loss {loss:.4f} is ln(classes), and every "
                 "image gets the same answer. Train again with a smaller learning rate.",
                 CollapsedClassifierWarning,
                 stacklevel=2,
             )
 
-    def _constant(self) -> bool:
+    def _is_constant(self) -> bool:
+        """Whether all images get the same answer."""
         outputs = keras.ops.convert_to_numpy(self._whole(self._images, training=False))
         return float(np.ptp(outputs, axis=0).max()) < 1e-4

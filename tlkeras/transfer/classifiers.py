@@ -11,7 +11,7 @@ from sklearn.svm import LinearSVC
 
 from tlkeras.data import splits
 from tlkeras.transfer.batches import training_batches
-from tlkeras.transfer.freezing import compile_classifier
+from tlkeras.transfer.freezing import compile_classifier, count_trainable
 
 CLASSIFIERS = ("fully_connected", "global_average", "linear_svm")  # report 001, page 20
 UNITS = 256  # of the hidden layer; not stated
@@ -40,11 +40,14 @@ class FittedClassifier:
         Raises:
             HeadMismatchError: maps of another shape than the classifier was fitted to.
         """
-        _check_shape(self.shape, maps.shape[1:])
+        if maps.shape[1:] != self.shape:
+            raise HeadMismatchError(f"Expected maps of shape {self.shape}. Received: {maps.shape[1:]}")
         return float(np.mean(self.predict(maps) == labels))
 
 
-def head(kind: str, shape: tuple[int, int, int], num_classes: int, statistics: tuple | None = None) -> keras.Model:
+def head(
+    kind: str, shape: tuple[int, int, int], num_classes: int, statistics: tuple[np.ndarray, np.ndarray] | None = None
+) -> keras.Model:
     """Build a classifier of neurons for maps of a frozen base.
 
     Args:
@@ -74,23 +77,10 @@ def head(kind: str, shape: tuple[int, int, int], num_classes: int, statistics: t
     return keras.Model(inputs, layers.Dense(num_classes, activation="softmax", name="classes")(x), name=kind)
 
 
-def attach(base: keras.Model, top: keras.Model) -> keras.Model:
-    """Return one flat classifier: `top` on the maps of `base`, with the same layers and weights.
-
-    Raises:
-        HeadMismatchError: the base gives maps of another shape than `top` takes.
-    """
-    _check_shape(top.input_shape[1:], base.output_shape[1:])
-    x = base.output
-    for layer in top.layers[1:]:
-        x = layer(x)
-    return keras.Model(base.input, x)
-
-
 def fit_classifier(
     kind: str, maps: np.ndarray, labels: np.ndarray, num_classes: int, *, seed: int, epochs: int = 30
 ) -> FittedClassifier:
-    """Fit a classifier to frozen features, standardised with their own statistics.
+    """Fit a classifier to frozen features, standardised with the mean and deviation of these features.
 
     Args:
         kind: one of `CLASSIFIERS`. The linear SVM sees the mean of each channel, as "global_average" does, one class
@@ -108,8 +98,8 @@ def fit_classifier(
     if kind not in CLASSIFIERS:
         raise ValueError(f"Expected a classifier out of {CLASSIFIERS}. Received: kind={kind!r}")
     if maps.ndim != 4 or not len(maps) or len(maps) != len(labels):
-        found = f"shape={maps.shape}, {len(labels)} labels"
-        raise HeadMismatchError(f"Expected maps (n, height, width, channels), one label each. Received: {found}")
+        received = f"shape={maps.shape}, {len(labels)} labels"
+        raise HeadMismatchError(f"Expected maps (n, height, width, channels), one label each. Received: {received}")
     splits.validate_labels(labels, num_classes)
     started = time.perf_counter()
     fit = _fit_svm if kind == "linear_svm" else _fit_network
@@ -118,7 +108,7 @@ def fit_classifier(
 
 
 def fit_svm(features: np.ndarray, labels: np.ndarray, seed: int) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
-    """Fit a linear SVM to flat features `(n, d)`; return its parameters and a function from features to labels."""
+    """Fit a linear SVM to flat features `(n, d)`; return how many parameters it has, and a function to labels."""
     mean, deviation = features.mean(axis=0), np.sqrt(features.var(axis=0)) + keras.config.epsilon()
     machine = LinearSVC(C=REGULARISATION, dual="auto", random_state=seed, max_iter=5_000)
     machine.fit((features - mean) / deviation, labels)
@@ -139,10 +129,4 @@ def _fit_network(kind: str, maps: np.ndarray, labels: np.ndarray, num_classes: i
     rate = keras.optimizers.schedules.CosineDecay(RATES[kind], epochs * steps)
     compile_classifier(model, keras.optimizers.Adam(rate), min(steps, 50))
     model.fit(batches, epochs=epochs, shuffle=False, verbose=0)
-    trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    return trained, lambda given: model.predict(given, batch_size=500, verbose=0).argmax(axis=-1)
-
-
-def _check_shape(wanted: tuple, found: tuple) -> None:
-    if tuple(wanted) != tuple(found):
-        raise HeadMismatchError(f"Expected maps of shape {tuple(wanted)}. Received: {tuple(found)}")
+    return count_trainable(model), lambda given: model.predict(given, batch_size=500, verbose=0).argmax(axis=-1)

@@ -1,4 +1,7 @@
-"""Loss and accuracy of a classifier, with less overhead than `evaluate`, and as a callback."""
+"""Scores of a classifier: loss and accuracy with less overhead than Keras' `evaluate`, as a callback too, and ROC AUC.
+
+Also `recalibrate`, which gives batch normalisation the statistics that a score should be measured with.
+"""
 
 import math
 import warnings
@@ -7,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import keras
 import numpy as np
 import tensorflow as tf
+from sklearn.metrics import roc_auc_score
 
+from tlkeras.checks import check_images, check_labelled
 from tlkeras.transfer.features import inference_batch, side_by_side
 from tlkeras.transfer.freezing import has_logits
-from tlkeras.transfer.inputs import check_images, check_pair
 
 KEPT_BYTES = 2**28  # of a validation set that stays in memory as tensors
 Metric = Callable[[np.ndarray, np.ndarray], float]  # (labels (n,), probabilities (n, classes)) -> nan if undefined
@@ -33,7 +37,7 @@ class Evaluator:
         self.batch_size, forward = inference_batch(model, most), side_by_side(model)
 
         @tf.function(reduce_retracing=True)
-        def sums(inputs, labels):
+        def sums(inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             outputs = tf.cast(forward(inputs), tf.float32)
             losses = keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=from_logits)
             hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), labels)
@@ -44,7 +48,7 @@ class Evaluator:
 
     def __call__(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         """Return `(loss, accuracy)` over `inputs (n, ...)` and integer `labels (n,)`."""
-        return self.over(self.batches(inputs, labels))
+        return self.scored(self.batches(inputs, labels))[:2]
 
     def batches(self, inputs: np.ndarray, labels: np.ndarray) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """Cut a data set into tensors."""
@@ -52,18 +56,14 @@ class Evaluator:
             stop = start + self.batch_size
             yield tf.constant(inputs[start:stop]), tf.constant(labels[start:stop], tf.int32)
 
-    def over(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> tuple[float, float]:
-        """Return `(loss, accuracy)` over batches."""
-        return self.scored(batches)[:2]
-
     def scored(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> tuple[float, float, np.ndarray]:
         """Return loss, accuracy, and the probabilities of each input, float32 `(n, classes)`."""
-        total, found = np.zeros(2), []
+        total, parts = np.zeros(2), []
         for inputs, labels in batches:
-            *sums, probabilities = self._sums(inputs, labels)
+            *sums, outputs = self._sums(inputs, labels)
             total += [float(part) for part in sums]
-            found.append(probabilities.numpy())
-        probabilities = np.concatenate(found)
+            parts.append(outputs.numpy())
+        probabilities = np.concatenate(parts)
         loss, accuracy = total / len(probabilities)
         return float(loss), float(accuracy), probabilities
 
@@ -85,7 +85,8 @@ class Validation(keras.callbacks.Callback):
         metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         super().__init__()
-        self.metrics, self._undefined = dict(metrics or {}), set()
+        self.metrics = dict(metrics or {})
+        self._undefined: set[str] = set()
         self._evaluator = Evaluator(model, 1000 if inputs.ndim > 2 else 5000)  # flat features need little memory
         self._inputs, self._labels, self._every = inputs, labels, every
         small = inputs.nbytes <= KEPT_BYTES
@@ -97,7 +98,7 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Validate."""
-        if self.is_due(epoch):
+        if self.is_due(epoch) and logs is not None:
             batches = self._kept or self._evaluator.batches(self._inputs, self._labels)
             logs["val_loss"], logs["val_accuracy"], probabilities = self._evaluator.scored(batches)
             for name, metric in self.metrics.items():
@@ -117,9 +118,9 @@ def evaluate(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> tupl
     """Return `(loss, accuracy)` of `model` on images `(n, height, width, channels)`, 0..255, and labels `(n,)`.
 
     Raises:
-        ValueError: images or labels that do not fit the model (see `inputs.check_pair`).
+        ValueError: images or labels that do not fit the model (see `checks.check_labelled`).
     """
-    check_pair(model, images, labels)
+    check_labelled(model, images, labels)
     return Evaluator(model)(images, labels)
 
 
@@ -140,7 +141,7 @@ def recalibrate(model: keras.Model, images: np.ndarray, *, batch_size: int = 500
         The number of layers recalibrated.
 
     Raises:
-        ValueError: fewer than 2 images, or images that do not fit the model (see `inputs.check_pair`).
+        ValueError: fewer than 2 images, or images that do not fit the model (see `checks.check_images`).
     """
     if len(images) < 2:
         raise ValueError(f"Statistics need at least 2 images. Received: {len(images)}")
@@ -175,8 +176,6 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
     Reference: report 004, "Критерий качества", by scikit-learn's function.
     """
-    from sklearn.metrics import roc_auc_score  # half a second
-
     scores, labels = np.asarray(scores), np.asarray(labels)
     scores = scores if scores.ndim == 1 else log_odds(scores)
     if len(np.unique(labels)) < 2 or not np.isfinite(scores).all():

@@ -1,4 +1,4 @@
-"""Features of the frozen part of a network, computed once.
+"""Features of the frozen part of a network, computed once; and the averaged maps of any of its layers.
 
 While the base is frozen its output for an image never changes, so an epoch of training needs only the
 trained part. `split` finds the last place where nothing that trains, or is random, lies before.
@@ -9,6 +9,7 @@ import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -96,7 +97,7 @@ class FeatureCache:
             return self._arrays[key]
         self.misses += 1
         features = _in_batches(forward or compiled_forward(base), images, inference_batch(base))
-        while self._arrays and features.nbytes + sum(a.nbytes for a in self._arrays.values()) > self._max_bytes:
+        while self._arrays and features.nbytes + sum(array.nbytes for array in self._arrays.values()) > self._max_bytes:
             self._arrays.popitem(last=False)
         self._arrays[key] = features
         return features
@@ -142,16 +143,13 @@ def side_by_side(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     return forward
 
 
-def _in_batches(forward: Callable[[tf.Tensor], tf.Tensor], images: np.ndarray, size: int) -> np.ndarray:
+def _in_batches(forward: Any, images: np.ndarray, size: int) -> np.ndarray:
     any_number = forward.get_concrete_function(tf.TensorSpec((None, *images.shape[1:]), images.dtype))
     batches = [tf.constant(images[i : i + size]) for i in range(0, len(images), size)]
     return np.concatenate([any_number(batch).numpy() for batch in batches])
 
 
 SHARED = FeatureCache()  # one per process: the draws of a study share the validation set and the frozen base
-
-
-pass
 
 
 def pooled_model(model: keras.Model, names: Sequence[str]) -> keras.Model:
@@ -187,7 +185,6 @@ def block_features(model: keras.Model, names: Sequence[str], images: np.ndarray)
         ValueError: as `pooled_model` does.
     """
     together = pooled_model(model, names)
-    run, size = compiled_forward(together), inference_batch(together)
-    values = np.concatenate([run(images[i : i + size]).numpy() for i in range(0, len(images), size)])
+    values = _in_batches(compiled_forward(together), images, inference_batch(together))
     ends = np.cumsum([model.get_layer(name).output.shape[-1] for name in names])
     return dict(zip(names, np.split(values, ends[:-1], axis=1), strict=True))

@@ -10,17 +10,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tlkeras.checks import check_labelled
 from tlkeras.transfer import features
-from tlkeras.transfer import phases as planned
-from tlkeras.transfer.batches import training_batches
+from tlkeras.transfer.batches import Augment, training_batches
 from tlkeras.transfer.callbacks import BestCheckpoint, check_monitor
 from tlkeras.transfer.evaluation import Metric, Validation
 from tlkeras.transfer.freezing import compile_classifier, freeze, prove_moves, snapshot
-from tlkeras.transfer.inputs import check_pair
-from tlkeras.transfer.phases import Phase
+from tlkeras.transfer.phases import Phase, optimizer_for
 
 Pair = tuple[np.ndarray, np.ndarray]  # images (n, height, width, channels) raw 0..255, labels (n,) int
 CURVES = ("accuracy", "loss", "val_accuracy", "val_loss")
+STEPS_AT_ONCE = 50  # most batches in a compiled call: a call costs as much as several steps of a small network
 
 
 @dataclass
@@ -36,8 +36,8 @@ class History:
     moved: dict[str, dict[str, float]] = field(default_factory=dict)
     cached: dict[str, bool] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    best: dict[str, Path] = field(default_factory=dict)
-    metrics: dict[str, list[float | None]] = field(default_factory=dict)  # None where undefined, too
+    best: dict[str, Path] = field(default_factory=dict)  # checkpoints
+    metrics: dict[str, list[float | None]] = field(default_factory=dict)  # by "val_<name>"; None where undefined, too
 
     def curves(self, digits: int = 4) -> dict[str, list]:
         """Return the curves as plain lists for a result file, rounded."""
@@ -59,8 +59,8 @@ def finetune(
     checkpoints: Path | str | None = None,
     monitor: str = "val_accuracy",
     cache: features.FeatureCache | None = features.SHARED,
-    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
-    callbacks: Callable[[], list] = list,
+    augment: Augment | None = None,
+    callbacks: Callable[[], list[keras.callbacks.Callback]] = list,
     metrics: Mapping[str, Metric] | None = None,
 ) -> History:
     """Train `model` in place through `phases`.
@@ -83,42 +83,48 @@ def finetune(
             what the model takes.
         callbacks: makes the further callbacks of each phase.
         metrics: name -> `(labels (n,), probabilities (n, classes)) -> number`, computed at each validation, such as
-            `ranking.roc_auc`; "val_<name>" in the logs and curves, nan and None where undefined.
+            `evaluation.roc_auc`; "val_<name>" in the logs and curves, nan and None where undefined.
 
     Returns:
         The curves and facts of each phase.
 
     Raises:
         ValueError: unknown layers, monitor or `keep`, `keep="best"` without a folder, two phases of one name, images
-            and labels that do not fit the model (see `inputs.check_pair`), or multipliers for layers that do not train.
+            and labels that do not fit the model (see `checks.check_labelled`), multipliers for layers that do not
+            train, or `keep="best"` where no epoch has a value of `monitor`.
         FreezingError: what should be frozen moved, or what should train did not.
     """
-    _check(keep, checkpoints, batch_size, validation_every, phases)
+    _check_options(keep, checkpoints, batch_size, validation_every, phases)
     _check_data(model, train, validation, augment if all(phase.augment for phase in phases) else None)
     metrics, history = metrics or {}, History()
+    steps = math.ceil(len(train[0]) / batch_size)
+    at_once = min(steps, STEPS_AT_ONCE)
     for number, phase in enumerate(phases):
-        started, steps = time.perf_counter(), -(-len(train[0]) // batch_size)
-        optimizer, views = planned.optimizer(phase, steps), augment if phase.augment else None
+        started = time.perf_counter()
+        optimizer, views = optimizer_for(phase, steps), augment if phase.augment else None
         history.trainable[phase.name] = freeze(
-            model, phase.train, optimizer=optimizer, steps_per_execution=min(steps, 50), expect=phase.expect
+            model, phase.train, optimizer=optimizer, steps_per_execution=at_once, expect=phase.expect
         )
-        part, *pairs = _cached(model, train, validation, None if views else cache)
+        part, inputs, held_out = _cached(model, train, validation, None if views else cache)
         history.cached[phase.name] = part is not model
-        batches, before = training_batches(pairs[0], batch_size, seed + 1000 * number, views), snapshot(model)
+        batches, before = training_batches(inputs, batch_size, seed + 1000 * number, views), snapshot(model)
         best = _checkpoint(model, phase, checkpoints, monitor, validation, metrics)
-        history.best.update((phase.name, checkpoint.path) for checkpoint in best)
         if part is not model:
-            compile_classifier(part, optimizer, min(steps, 50))
-        check = pairs[1] and Validation(part, *pairs[1], every=validation_every, metrics=metrics)
-        _fit(part, batches, phase, check, [*callbacks(), *best], history)
+            compile_classifier(part, optimizer, at_once)
+        check = Validation(part, *held_out, every=validation_every, metrics=metrics) if held_out else None
+        watching = [callback for callback in (check, *callbacks(), best) if callback]  # `check` fills the logs first
+        log = part.fit(batches, epochs=phase.epochs, shuffle=False, verbose=0, callbacks=watching).history
+        _note(history, phase, log, check)
         history.moved[phase.name] = prove_moves(before, model, phase.train)
+        if best and best.best is not None:
+            history.best[phase.name] = best.path
         if keep == "best":
-            model.load_weights(history.best[phase.name])
+            _reload(model, history.best.get(phase.name), monitor)
         history.seconds[phase.name] = time.perf_counter() - started
     return history
 
 
-def _check(
+def _check_options(
     keep: str, checkpoints: Path | str | None, batch_size: int, validation_every: int, phases: Sequence[Phase]
 ) -> None:
     if keep not in ("last", "best") or (keep == "best" and checkpoints is None):
@@ -130,21 +136,17 @@ def _check(
         raise ValueError(f"Expected at least one phase, and another name for each. Received: {names}")
 
 
-def _check_data(
-    model: keras.Model,
-    train: Pair,
-    validation: Pair | None,
-    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None,
-) -> None:
+def _check_data(model: keras.Model, train: Pair, validation: Pair | None, augment: Augment | None) -> None:
+    """Check both sets against the model; `augment`, if all phases use it, may cut the training images down."""
     if validation is not None:
-        check_pair(model, *validation)
+        check_labelled(model, *validation)
     shape, wanted = np.shape(train[0])[1:], model.input_shape[1:]
     if augment is None or shape == wanted or not len(train[0]):
-        return check_pair(model, *train)
+        return check_labelled(model, *train)
     view = augment(tf.cast(train[0][:1], tf.float32), tf.zeros(2, tf.int32)).shape[1:]
     if tuple(view) != wanted:
         raise ValueError(f"Expected views of shape {wanted}. Received: {tuple(view)}, out of images of shape {shape}")
-    check_pair(model, *train, shape=shape)
+    check_labelled(model, *train, shape=shape)
 
 
 def _checkpoint(
@@ -154,12 +156,12 @@ def _checkpoint(
     monitor: str,
     validation: Pair | None,
     metrics: Mapping[str, Metric],
-) -> list[BestCheckpoint]:
+) -> BestCheckpoint | None:
     """Return the checkpoint of a phase, none without a folder; refuse a monitor that will not be logged."""
     if folder is None:
-        return []
+        return None
     check_monitor(model, monitor, validation=validation is not None, more=metrics)
-    return [BestCheckpoint(Path(folder) / f"{phase.name}.weights.h5", monitor, model)]
+    return BestCheckpoint(Path(folder) / f"{phase.name}.weights.h5", monitor, model)
 
 
 def _cached(
@@ -167,34 +169,35 @@ def _cached(
 ) -> tuple[keras.Model, Pair, Pair | None]:
     """Return the part that must run every epoch, with its inputs: the whole model if nothing can be cached."""
     parts = features.split(model) if cache is not None else None
-    if parts is None:
+    if cache is None or parts is None:
         return model, train, validation
     base, head = parts
     forward = features.compiled_forward(base)
-    pairs = [pair and (cache.features(base, pair[0], forward), pair[1]) for pair in (train, validation)]
-    return head, *pairs
+    inputs, held_out = (pair and (cache.features(base, pair[0], forward), pair[1]) for pair in (train, validation))
+    return head, inputs, held_out
 
 
-def _fit(
-    part: keras.Model,
-    batches: tf.data.Dataset,
-    phase: Phase,
-    validation: Validation | None,
-    callbacks: list,
-    history: History,
-) -> None:
-    if validation is not None:
-        callbacks = [validation, *callbacks]
-    log = part.fit(batches, epochs=phase.epochs, shuffle=False, verbose=0, callbacks=callbacks).history
-    history.accuracy += log["accuracy"]
-    history.loss += log["loss"]
+def _note(history: History, phase: Phase, log: Mapping[str, list], validation: Validation | None) -> None:
+    """Append what `fit` logged in a phase; `log` has validation values for the validated epochs alone."""
     epochs = range(len(log["loss"]))  # fewer than planned if a callback stopped early
     validated = [epoch for epoch in epochs if validation and validation.is_due(epoch)]
-    for name in ("val_accuracy", "val_loss"):
+
+    def curve(name: str) -> list[float | None]:
         values = dict(zip(validated, log.get(name, []), strict=True))
-        getattr(history, name).extend(values.get(epoch) for epoch in epochs)
+        return [values.get(epoch) for epoch in epochs]
+
+    history.accuracy += log["accuracy"]
+    history.loss += log["loss"]
+    history.val_accuracy += curve("val_accuracy")
+    history.val_loss += curve("val_loss")
     for name in validation.metrics if validation else ():
-        values = dict(zip(validated, log.get(f"val_{name}", []), strict=True))
-        found = (values.get(epoch) for epoch in epochs)
-        history.metrics.setdefault(f"val_{name}", []).extend(None if v is None or math.isnan(v) else v for v in found)
+        defined = [None if value is None or math.isnan(value) else value for value in curve(f"val_{name}")]
+        history.metrics.setdefault(f"val_{name}", []).extend(defined)
     history.phase += [phase.name] * len(epochs)
+
+
+def _reload(model: keras.Model, path: Path | None, monitor: str) -> None:
+    """Load the best epoch of a phase."""
+    if path is None:
+        raise ValueError(f"Expected an epoch with a value of {monitor}. Received: nan after every epoch")
+    model.load_weights(path)

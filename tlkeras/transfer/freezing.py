@@ -1,11 +1,17 @@
-"""Freezing that cannot be forgotten: choose the trained layers, compile, assert the count, prove what moved."""
+"""Freezing that cannot be forgotten: choose the trained layers, compile, assert the count, prove what moved.
 
+Beside it, what freezing is about: how far layers move, what the network still knows of its old task, and how many
+operations are saved.
+"""
+
+import math
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 Train = str | int | Sequence[str]  # "all", "head", how many of the last layers, or names of layers
+Snapshot = dict[str, list[np.ndarray]]  # the weights of each layer, by its name
 
 
 class FreezingError(RuntimeError):
@@ -41,7 +47,7 @@ def trained_layers(model: keras.Model, train: Train) -> list[str]:
 
 def count_trainable(model: keras.Model) -> int:
     """Count the trainable parameters."""
-    return int(sum(np.prod(weight.shape, dtype=int) for weight in model.trainable_weights))
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
 def freeze(
@@ -101,12 +107,12 @@ def has_logits(model: keras.Model) -> bool:
     return not softmax and not isinstance(last, keras.layers.Softmax)
 
 
-def snapshot(model: keras.Model) -> dict[str, list[np.ndarray]]:
-    """Copy the weights of every layer that has some: name -> arrays."""
+def snapshot(model: keras.Model) -> Snapshot:
+    """Copy the weights of every layer that has any."""
     return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
 
 
-def largest_moves(before: dict[str, list[np.ndarray]], model: keras.Model) -> dict[str, float]:
+def largest_moves(before: Snapshot, model: keras.Model) -> dict[str, float]:
     """Return the largest absolute change of a weight of each layer since `before`."""
     after = snapshot(model)
     return {
@@ -115,7 +121,7 @@ def largest_moves(before: dict[str, list[np.ndarray]], model: keras.Model) -> di
     }
 
 
-def prove_moves(before: dict[str, list[np.ndarray]], model: keras.Model, train: Train) -> dict[str, float]:
+def prove_moves(before: Snapshot, model: keras.Model, train: Train) -> dict[str, float]:
     """Prove that the frozen layers are bit-identical to `before` and that every trained layer moved.
 
     Returns:
@@ -140,13 +146,13 @@ def _constant(model: keras.Model, name: str) -> bool:
     return layer.trainable and not layer.trainable_weights
 
 
-def relative_moves(before: dict[str, list[np.ndarray]], model: keras.Model) -> dict[str, float]:
+def relative_moves(before: Snapshot, model: keras.Model) -> dict[str, float]:
     """Return how far each layer moved, relative to where it was: |after - before| / |before|, Euclidean.
 
     Only what is trained counts, not the moving statistics of batch normalisation; a frozen layer moved by 0.
 
     Args:
-        before: of `freezing.snapshot`, the same layers.
+        before: of `snapshot`, the same layers.
         model: after training.
     """
     moves = {}
@@ -181,15 +187,60 @@ def with_old_head(tuned: keras.Model, source: keras.Model, head: str) -> keras.M
     Raises:
         ValueError: below the head the networks are not the same.
     """
-    shapes = [
-        {layer.name: [weight.shape for weight in layer.weights] for layer in model.layers if layer.weights}
-        for model in (tuned, source)
-    ]
-    tuned_base, source_base = ({name: found[name] for name in found if name != head} for found in shapes)
-    if tuned_base != source_base or head not in shapes[1]:
-        found = f"{sorted(shapes[0])} and {sorted(shapes[1])}"
-        raise ValueError(f"Expected two networks that are alike below a layer {head!r}. Received: {found}")
+    new, old = snapshot(tuned), snapshot(source)
+    new_base, old_base = (
+        {name: [array.shape for array in arrays] for name, arrays in shot.items() if name != head}
+        for shot in (new, old)
+    )
+    if new_base != old_base or head not in old:
+        received = f"{sorted(new)} and {sorted(old)}"
+        raise ValueError(f"Expected two networks that are alike below a layer {head!r}. Received: {received}")
     twin = keras.models.clone_model(source)
-    for name in shapes[1]:
-        twin.get_layer(name).set_weights((source if name == head else tuned).get_layer(name).get_weights())
+    for name in old:
+        twin.get_layer(name).set_weights((old if name == head else new)[name])
     return twin
+
+
+def forward_flops(model: keras.Model) -> dict[str, int]:
+    """Count the floating-point operations of one image through each convolution and dense layer, in model order.
+
+    A multiplication with its addition counts as 2; activations, pooling and normalisation are left out (about 1 %).
+
+    Args:
+        model: a flat functional model of a fixed input size.
+    """
+    counted: dict[str, int] = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+            positions = math.prod(layer.output.shape[1:-1])
+            counted[layer.name] = 2 * positions * math.prod(layer.kernel.shape)
+    return counted
+
+
+def training_flops(model: keras.Model, train: Train, images: int, epochs: int, *, cached: bool) -> int:
+    """Count the floating-point operations of a training; validation is left out.
+
+    A trained layer costs three times its forward pass: forward, gradient of its weights, gradient of its inputs. The
+    lowest trained one needs no gradient of its inputs, a frozen one above it none of its weights, and those below run
+    forward only: in every epoch, or once if their features are cached.
+
+    Args:
+        model: a flat functional model of a fixed input size.
+        train: see `trained_layers`.
+        images: in the training set.
+        epochs: passes over them.
+        cached: whether features below the first trained layer are computed once.
+
+    Raises:
+        ValueError: unknown layers.
+    """
+    forward, chosen = forward_flops(model), trained_layers(model, train)
+    order = list(forward)
+    first = min((order.index(name) for name in chosen if name in forward), default=len(order))
+    below = sum(forward[name] for name in order[:first])
+    above = sum(_passes(name, order[first], chosen) * forward[name] for name in order[first:])
+    return images * (below * (1 if cached else epochs) + above * epochs)
+
+
+def _passes(name: str, first: str, chosen: list[str]) -> int:
+    return 3 - (name == first) - (name not in chosen)

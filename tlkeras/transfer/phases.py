@@ -1,4 +1,4 @@
-"""What one stretch of training is: layers, epochs, rates."""
+"""What one stretch of training is: which layers train, for how many epochs, and at which rates, also layer by layer."""
 
 import math
 from collections.abc import Mapping
@@ -9,8 +9,6 @@ import keras
 import numpy as np
 
 from tlkeras.transfer.freezing import Train, compile_classifier, trained_layers
-
-pass
 
 SCHEDULES = ("constant", "cosine", "step")
 DROP = 0.1  # what a step multiplies the rate by (report 004)
@@ -29,7 +27,7 @@ class Phase:
         expect: how many trainable parameters there must be, or None.
         augment: whether the augmentation given to `finetune` applies; a phase without one can use cached features.
         drop_every: epochs between two steps of the rate.
-        multipliers: of the rate, by layer, see `rates.LayerwiseAdam`; None is 1 for each.
+        multipliers: of the rate, by layer, see `LayerwiseAdam`; None is 1 for each.
     """
 
     name: str
@@ -55,7 +53,7 @@ def two_phases(head_epochs: int = 35, all_epochs: int = 15, learning_rate: float
     return Phase("head", "head", head_epochs, learning_rate), Phase("all", "all", all_epochs, learning_rate / 10)
 
 
-def optimizer(phase: Phase, steps: int) -> keras.optimizers.Optimizer:
+def optimizer_for(phase: Phase, steps: int) -> keras.optimizers.Optimizer:
     """Return a fresh Adam for a phase of `steps` batches an epoch."""
     if phase.multipliers:
         return LayerwiseAdam(_rate(phase, steps), phase.multipliers)
@@ -127,13 +125,6 @@ class LayerwiseAdam(keras.optimizers.Adam):
         return {**super().get_config(), "multipliers": dict(self.multipliers)}
 
 
-class _GradientScaledAdam(LayerwiseAdam):
-    """The same multipliers, on the gradients: the slip that the demonstration below is about."""
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        keras.optimizers.Adam.update_step(self, gradient * self.factor(variable), variable, learning_rate)
-
-
 def graded(model: keras.Model, first: float) -> dict[str, float]:
     """Return multipliers that fall by the same factor from layer to layer: 1 at the last, `first` at the first.
 
@@ -143,6 +134,13 @@ def graded(model: keras.Model, first: float) -> dict[str, float]:
     """
     names = trained_layers(model, "all")
     return dict(zip(names, np.geomspace(first, 1, len(names)).tolist(), strict=True))
+
+
+class _GradientScaledAdam(LayerwiseAdam):
+    """The same multipliers, on the gradients: the slip that `moves_when_scaled` shows."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        keras.optimizers.Adam.update_step(self, gradient * self.factor(variable), variable, learning_rate)
 
 
 def moves_when_scaled(
@@ -162,18 +160,21 @@ def moves_when_scaled(
         "as it is", "gradients scaled", "rate scaled" -> how far the weights of the layer moved (root mean square).
     """
     start = model.get_weights()
-    before = np.concatenate([array.ravel() for array in model.get_layer(layer).get_weights()])
+    before = _flat_weights(model, layer)
     optimizers = {
         "as it is": keras.optimizers.Adam(),
         "gradients scaled": _GradientScaledAdam(multipliers={layer: factor}, name="gradient_scaled_adam"),
         "rate scaled": LayerwiseAdam(multipliers={layer: factor}),
     }
-    found = {}
+    moved = {}
     for name, optimizer in optimizers.items():
         compile_classifier(model, optimizer)
         for _ in range(steps):
             model.train_on_batch(images, labels)
-        after = np.concatenate([array.ravel() for array in model.get_layer(layer).get_weights()])
-        found[name] = float(np.sqrt(np.mean((after - before) ** 2)))
+        moved[name] = float(np.sqrt(np.mean((_flat_weights(model, layer) - before) ** 2)))
         model.set_weights(start)
-    return found
+    return moved
+
+
+def _flat_weights(model: keras.Model, layer: str) -> np.ndarray:
+    return np.concatenate([array.ravel() for array in model.get_layer(layer).get_weights()])

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg, optimize
 from scipy.special import expit
-
-pass
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 
 STRENGTHS = (1.0, 10.0, 100.0, 1000.0)  # C of scikit-learn, for rows of length 1
 FOLDS = 5
 JITTER = 1e-6  # of a squared length of 1: views that are alike leave the Gram matrix singular
+COOLEST, HOTTEST = 0.05, 20.0  # temperatures; without errors the best would be 0
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """What `fit_probe` found: `weights` `(features,)`, `bias`, the `strength` (C) and the `temperature`."""
+    """The result of `fit_probe`: `weights` `(features,)`, `bias`, the `strength` (C) and the `temperature`."""
 
     weights: np.ndarray
     bias: float
@@ -35,7 +37,7 @@ def fit_probe(views: Sequence[np.ndarray], labels: np.ndarray, *, seed: int, jud
     Features are scaled to length 1, image by image. All views of an image are in the same fold.
 
     Args:
-        views: features of the same images seen in several ways, each `(n, features)`, as from `views.fixed_views`.
+        views: features of the same images seen in several ways, each `(n, features)`, as from `batches.fixed_views`.
         labels: `(n,)` integers, 0 or 1.
         seed: of the folds.
         judged: how many of the views, from the first on, an image that is to be classified will have.
@@ -75,8 +77,6 @@ def _compressed(rows: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _folds(labels: np.ndarray, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    from sklearn.model_selection import StratifiedKFold  # half a second
-
     return list(StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels))
 
 
@@ -84,25 +84,19 @@ def _out_of_fold(
     views: Sequence[np.ndarray], labels: np.ndarray, strength: float, folds: Sequence, judged: int
 ) -> np.ndarray:
     """Return the log-odds of each image by a probe that has not seen it."""
-    found = np.empty(len(labels))
+    log_odds = np.empty(len(labels))
     for inside, outside in folds:
         weights, bias = _fit([view[inside] for view in views], labels[inside], strength)
-        found[outside] = np.mean([view[outside] @ weights for view in views[:judged]], axis=0) + bias
-    return found
+        log_odds[outside] = np.mean([view[outside] @ weights for view in views[:judged]], axis=0) + bias
+    return log_odds
 
 
 def _fit(views: Sequence[np.ndarray], labels: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
     classifier = LogisticRegression(C=strength, max_iter=200)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the folds judge what is reached
         classifier.fit(np.concatenate(views), np.tile(labels, len(views)))
     return classifier.coef_[0], float(classifier.intercept_[0])
-
-
-COOLEST, HOTTEST = 0.05, 20.0  # without errors the best temperature would be 0
 
 
 def fit_temperature(log_odds: np.ndarray, labels: np.ndarray) -> float:
@@ -122,8 +116,8 @@ def fit_temperature(log_odds: np.ndarray, labels: np.ndarray) -> float:
     """
     log_odds, labels = _checked(log_odds, labels)
     bounds = (np.log(COOLEST), np.log(HOTTEST))
-    found = optimize.minimize_scalar(lambda x: _loss(log_odds / np.exp(x), labels), bounds=bounds, method="bounded")
-    return float(np.exp(found.x))
+    best = optimize.minimize_scalar(lambda x: _loss(log_odds / np.exp(x), labels), bounds=bounds, method="bounded")
+    return float(np.exp(best.x))
 
 
 def reliability(log_odds: np.ndarray, labels: np.ndarray, bins: int = 10) -> dict[str, float]:
@@ -162,8 +156,12 @@ def reliability_bins(log_odds: np.ndarray, labels: np.ndarray, bins: int = 10) -
     places = np.minimum((probabilities * bins).astype(int), bins - 1)
     members = [places == place for place in np.unique(places)]
     return [
-        {"predicted": float(probabilities[own].mean()), "observed": float(labels[own].mean()), "n": int(own.sum())}
-        for own in members
+        {
+            "predicted": float(probabilities[member].mean()),
+            "observed": float(labels[member].mean()),
+            "n": int(member.sum()),
+        }
+        for member in members
     ]
 
 

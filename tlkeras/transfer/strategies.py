@@ -1,4 +1,4 @@
-"""The three ways to fine-tune a pretrained network, for every network of the package alike."""
+"""The three ways to fine-tune a pretrained network, alike for every network; and which one to choose for which data."""
 
 import math
 from dataclasses import dataclass
@@ -11,11 +11,21 @@ from tlkeras.transfer.phases import Phase
 
 STRATEGIES = ("train_all", "freeze_some", "freeze_base")  # 1, 2 and 3 of report 001, page 6
 UPPER_SHARE = 0.25  # of the convolutions; not stated. SqueezeNet: fire8 and fire9; VGG16: block5
+SMALL_BELOW = 1_000  # images of a class; report 001, page 13
+SIMILAR_FROM = 0.5  # not stated: the figure has two halves
 CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
 
 
 class UnknownStrategyError(ValueError):
     """Not one of `STRATEGIES`."""
+
+
+class SimilarityError(ValueError):
+    """A similarity outside 0..1."""
+
+
+class EmptyClassError(ValueError):
+    """No images in a class."""
 
 
 def layers_to_train(model: keras.Model, strategy: str, *, upper_share: float = UPPER_SHARE) -> list[str]:
@@ -128,18 +138,6 @@ def adapt(
     return finetune(model, train, validation, schedule, seed=seed, batch_size=batch_size)
 
 
-SMALL_BELOW = 1_000  # images of a class; report 001, page 13
-SIMILAR_FROM = 0.5  # not stated: the figure has two halves
-
-
-class SimilarityError(ValueError):
-    """A similarity outside 0..1."""
-
-
-class EmptyClassError(ValueError):
-    """No images in a class."""
-
-
 @dataclass(frozen=True)
 class Advice:
     """A quadrant (1..4) with the strategy that the slides advise for it, and why."""
@@ -147,27 +145,45 @@ class Advice:
     quadrant: int
     large: bool
     similar: bool
-    strategy: str  # one of `strategies.STRATEGIES`
+    strategy: str  # one of `STRATEGIES`
     reason: str
 
 
 ADVICE = {  # (large, similar); report 001, pages 15 to 18
-    (True, False): Advice(
-        1, True, False, "train_all",
-        "Enough images to train the whole network; starting from pretrained weights may still help.",
-    ),
-    (True, True): Advice(
-        2, True, True, "freeze_some",
-        "Overfitting is no concern and earlier knowledge holds: the classifier and the upper layers should do.",
-    ),
-    (False, False): Advice(
-        3, False, False, "freeze_some",
-        "The hardest case: too many trained layers overfit, too few learn nothing. Consider data augmentation.",
-    ),
-    (False, True): Advice(
-        4, False, True, "freeze_base", "Use the base as a fixed feature extractor and train a new classifier on it."
-    ),
-}  # fmt: skip
+    (advice.large, advice.similar): advice
+    for advice in (
+        Advice(
+            quadrant=1,
+            large=True,
+            similar=False,
+            strategy="train_all",
+            reason="Enough images to train the whole network; starting from pretrained weights may still help.",
+        ),
+        Advice(
+            quadrant=2,
+            large=True,
+            similar=True,
+            strategy="freeze_some",
+            reason="Overfitting is no concern and earlier knowledge holds: the classifier and the upper layers should "
+            "do.",
+        ),
+        Advice(
+            quadrant=3,
+            large=False,
+            similar=False,
+            strategy="freeze_some",
+            reason="The hardest case: too many trained layers overfit, too few learn nothing. Consider data "
+            "augmentation.",
+        ),
+        Advice(
+            quadrant=4,
+            large=False,
+            similar=True,
+            strategy="freeze_base",
+            reason="Use the base as a fixed feature extractor and train a new classifier on it.",
+        ),
+    )
+}
 
 
 def recommend(images_per_class: int, similarity: float) -> Advice:

@@ -34,7 +34,7 @@ def logme(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def similarity(features: np.ndarray, labels: np.ndarray) -> float:
-    """Estimate from data how much earlier knowledge has to say about a new problem, 0 (nothing) to 1 (everything).
+    """Estimate from data how much earlier knowledge tells about a new problem, 0 (nothing) to 1 (everything).
 
     LogME of centred features and targets, less that of no features at all, is the information that the features have
     about a class, in nats a sample; Linfoot's coefficient sqrt(1 - exp(-2 x)) makes a correlation of it. It tells how
@@ -97,6 +97,7 @@ def _solution(squares: np.ndarray, projected: np.ndarray, outside: float, ratio:
 
 
 def _one_hot(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the labels as targets `(n, classes)`, 0 or 1, after checking both."""
     features, labels = np.asarray(features), np.asarray(labels)
     if features.ndim != 2 or not features.size or features.dtype.kind != "f" or not np.isfinite(features).all():
         raise ValueError(
@@ -105,8 +106,8 @@ def _one_hot(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     splits.validate_labels(labels, int(labels.max(initial=1)) + 1)
     counts = np.bincount(labels)
     if len(labels) != len(features) or len(counts) < 2 or not counts.all():
-        found = f"{len(labels)} labels for {len(features)} features, counts {counts.tolist()}"
+        received = f"{len(labels)} labels for {len(features)} features, counts {counts.tolist()}"
         raise ValueError(
-            f"Expected a label for each feature, and every class from 0 up at least once. Received: {found}"
+            f"Expected a label for each feature, and every class from 0 up at least once. Received: {received}"
         )
     return np.eye(len(counts))[labels]

@@ -1,21 +1,25 @@
 """The source network of report 003: ResNet32 on Tiny ImageNet at 32x32, trained here, resumable epoch by epoch."""
 
+import functools
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from tlkeras import data
-from tlkeras.experiments import environment, runs
+from tlkeras.experiments import environment
 from tlkeras.l2t.parts import Settings as Numbers
 from tlkeras.l2t.train import LearningToTransfer
 from tlkeras.models import weights
 from tlkeras.models.resnet32 import SHIPPED, resnet32
+from tlkeras.transfer import pretrain as train
 from tlkeras.transfer.batches import random_flip_crop
-from tlkeras.transfer.evaluation import evaluate
+from tlkeras.transfer.pretrain import Parts
 
 NAME = f"resnet32_{SHIPPED}"
+CURVES = ("cross_entropy", "accuracy", "val_loss", "val_accuracy")
 
 
 @dataclass(frozen=True)
@@ -33,59 +37,65 @@ class Settings:
     seed: int = 0
 
 
-def train(settings: Settings, checkpoint: Path) -> tuple[keras.Model, dict]:
-    """Train, or go on from the checkpoint, which is written after every epoch; the last epoch's weights are kept.
-
-    Returns:
-        The model, its weights rounded to float16, as they are shipped; and its record: settings, data, counts, test
-        accuracy and loss of these weights, curves, versions.
-
-    Raises:
-        DataUnavailableError: the data could not be had.
-        ValueError: a checkpoint of other settings.
-    """
-    source = data.load(settings.dataset, embedded=False)
-    keras.utils.set_random_seed(settings.seed)
-    model = resnet32(source.num_classes, source.x_train.shape[1:])
-    numbers = Numbers(momentum=settings.momentum, weight_decay=settings.weight_decay)
-    # Without pairs nothing is matched: this is plain SGD, and the first argument is not used.
-    learner = LearningToTransfer(model, model, [], what=False, where=False, settings=numbers)
-    history = learner.fit(
-        source.x_train, source.y_train, epochs=settings.epochs, batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate, seed=settings.seed, augment=random_flip_crop(settings.padding),
-        validation=(source.x_test, source.y_test), validation_every=settings.validation_every, checkpoint=checkpoint,
-    )  # fmt: skip
-    model.set_weights([value.astype(np.float16).astype(np.float32) for value in model.get_weights()])
-    loss, accuracy = evaluate(model, source.x_test, source.y_test)
-    record = {
-        "settings": asdict(settings),
-        "data": source.provenance(),
-        "class_names": list(source.class_names),
-        "counts": {"train": len(source.x_train), "test": len(source.x_test)},
-        "test_accuracy": round(accuracy, 4),
-        "test_loss": round(loss, 4),
-        "history": {name: history[name] for name in ("cross_entropy", "accuracy", "val_loss", "val_accuracy")},
-        "command": "python -m tlkeras pretrain resnet32",
-        **environment.describe(),
-    }
-    return model, record
-
-
-def pretrain(folder: Path = weights.PRETRAINED, checkpoint: Path | None = None) -> dict:
+def pretrain(
+    name: str = "resnet32",
+    folder: Path = weights.PRETRAINED,
+    settings: Settings | None = None,
+    checkpoint: Path | None = None,
+) -> dict:
     """Train and save the source as float16, about 1 MB; return its record.
 
     Args:
+        name: "resnet32".
         folder: where the weights and their record go.
-        checkpoint: where a stopped training goes on from; by default a file in the cache, of these settings' own.
-            Deleted at the end.
+        settings: None means the shipped ones.
+        checkpoint: where a stopped training goes on from, written after every epoch and deleted at the end; by default
+            a file in the cache, another one for other settings.
 
     Raises:
-        DataUnavailableError: the data could not be had; what is shipped stays as it was.
+        ValueError: another name, or a checkpoint of other settings.
+        DataUnavailableError: the real data could not be had; what is shipped stays as it was.
     """
-    settings = Settings()
-    own = f"{NAME}.{runs.run_key(asdict(settings), [])}.checkpoint.npz"
-    checkpoint = checkpoint or data.home() / "weights" / own
-    model, record = train(settings, checkpoint)
-    weights.save(model, folder / f"{NAME}.npz", record, dtype="float16")
-    checkpoint.unlink()
+    if name != "resnet32":
+        raise ValueError(f"Expected 'resnet32'. Received: {name!r}")
+    settings = settings or Settings()
+    source = data.load(settings.dataset, embedded=False)
+    keras.utils.set_random_seed(settings.seed)
+    key = hashlib.sha256(json.dumps(asdict(settings)).encode()).hexdigest()[:12]
+    _, record = train(
+        resnet32(source.num_classes, source.x_train.shape[1:]),
+        source,
+        counts=(None, 0, None),
+        seed=settings.seed,
+        training=functools.partial(_by_gradient_descent, settings),
+        checkpoint=checkpoint or data.home() / "weights" / f"{NAME}.{key}.checkpoint.npz",
+        path=folder / f"{NAME}.npz",
+        dtype="float16",
+        facts={
+            "settings": asdict(settings),
+            "command": "python -m tlkeras pretrain resnet32",
+            **environment.describe(),
+        },
+    )
     return record
+
+
+def _by_gradient_descent(settings: Settings, model: keras.Model, parts: Parts, checkpoint: Path | None) -> dict:
+    """Train by the code of learning to transfer: without pairs nothing is matched, which is plain SGD.
+
+    The last epoch's weights are kept; the test images are validated on, and choose nothing.
+    """
+    numbers = Numbers(momentum=settings.momentum, weight_decay=settings.weight_decay)
+    learner = LearningToTransfer(model, model, [], what=False, where=False, settings=numbers)  # no source is asked
+    history = learner.fit(
+        *parts["train"],
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        augment=random_flip_crop(settings.padding),
+        validation=parts["test"],
+        validation_every=settings.validation_every,
+        checkpoint=checkpoint,
+    )
+    return {name: history[name] for name in CURVES}

@@ -1,6 +1,5 @@
 """A stand-in for SqueezeNet's ImageNet weights: trained here on Tiny ImageNet at 32x32, and shipped."""
 
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,9 +11,8 @@ from tlkeras.experiments import environment
 from tlkeras.models import records, squeezenet, weights
 from tlkeras.models.layers import converted
 from tlkeras.models.squeezenet import HEAD, STAND_IN
-from tlkeras.transfer import Phase, finetune
+from tlkeras.transfer import pretrain as train
 from tlkeras.transfer.batches import random_flip_crop
-from tlkeras.transfer.evaluation import evaluate
 
 TRAINED = "torch"  # standardised pixels train from scratch at 1e-3; those of the published weights do not
 DROPOUT = 0.1  # 200 classes from scratch leave little to drop
@@ -31,47 +29,6 @@ class Settings:
     batch_size: int = 128
     learning_rate: float = 1e-3
     seed: int = 0
-
-
-def train(settings: Settings) -> tuple[keras.Model, dict]:
-    """Train on 200 classes with mirrored and cropped images, and keep the epoch with the best validation accuracy.
-
-    Returns:
-        The model, whose first layer takes images preprocessed as `SHIPPED`, and its record.
-    """
-    source = data.load(settings.dataset)
-    count = min(settings.validation_count, len(source.x_train) // 5)
-    sizes = (len(source.x_train) - count, count)
-    cut = [
-        (source.x_train[part], source.y_train[part])
-        for part in data.splits.holdout(source.y_train, sizes, seed=settings.seed)
-    ]
-    keras.utils.set_random_seed(settings.seed)
-    plain = squeezenet(
-        source.num_classes, source.x_train.shape[1:], weights=None, preprocessing=TRAINED, dropout=DROPOUT
-    )
-    model = with_normalization(plain)
-    phase = Phase("source", "all", settings.epochs, settings.learning_rate, "cosine")
-    with tempfile.TemporaryDirectory() as folder:
-        history = finetune(
-            model, *cut, [phase], seed=settings.seed, batch_size=settings.batch_size, keep="best",
-            checkpoints=Path(folder), augment=random_flip_crop(),
-        )  # fmt: skip
-    model = with_shipped_preprocessing(without_normalization(model, plain))
-    loss, accuracy = evaluate(model, source.x_test, source.y_test)
-    record = {
-        "settings": asdict(settings),
-        "data": source.provenance(),
-        "counts": {"train": sizes[0], "validation": sizes[1], "test": len(source.y_test)},
-        "test_accuracy": round(accuracy, 4),
-        "test_loss": round(loss, 4),
-        "preprocessing": SHIPPED,
-        "history": history.curves(),
-        "seconds": round(sum(history.seconds.values()), 1),
-        "command": f"python -m tlkeras pretrain {STAND_IN}",
-        **environment.describe(),
-    }
-    return model, record
 
 
 def with_normalization(model: keras.Model) -> keras.Model:
@@ -110,14 +67,45 @@ def with_shipped_preprocessing(model: keras.Model) -> keras.Model:
     return twin
 
 
-def pretrain(folder: Path = weights.PRETRAINED, settings: Settings = Settings()) -> dict:
-    """Train and save the stand-in, float16 and without its head; return its record.
+def pretrain(name: str = STAND_IN, folder: Path = weights.PRETRAINED, settings: Settings | None = None) -> dict:
+    """Train the stand-in on 200 classes, save it as float16 and without its head, and return its record.
+
+    Args:
+        name: of the weights, `STAND_IN`.
+        folder: where the weights and their record go.
+        settings: None means the shipped ones.
 
     Raises:
-        DataUnavailableError: the data could not be had; the shipped file stays as it was.
+        ValueError: another name.
+        DataUnavailableError: the real data could not be had; the shipped file stays as it was.
     """
-    if (source := data.load(settings.dataset)).stand_in:
-        raise data.DataUnavailableError(f"Source networks are trained on real data only. Received: {source}")
-    model, record = train(settings)
-    weights.save(model, folder / f"{STAND_IN}.npz", record, dtype="float16", without=HEAD)
+    if name != STAND_IN:
+        raise ValueError(f"Expected {STAND_IN!r}. Received: {name!r}")
+    settings = settings or Settings()
+    source = data.load(settings.dataset, embedded=False)
+    keras.utils.set_random_seed(settings.seed)
+    plain = squeezenet(
+        source.num_classes, source.x_train.shape[1:], weights=None, preprocessing=TRAINED, dropout=DROPOUT
+    )
+    _, record = train(
+        with_normalization(plain),
+        source,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        schedule="cosine",
+        augment=random_flip_crop(),
+        counts=(None, settings.validation_count, None),
+        seed=settings.seed,
+        finish=lambda model: with_shipped_preprocessing(without_normalization(model, plain)),
+        path=folder / f"{STAND_IN}.npz",
+        dtype="float16",
+        without=HEAD,
+        facts={
+            "settings": asdict(settings),
+            "preprocessing": SHIPPED,
+            "command": f"python -m tlkeras pretrain {STAND_IN}",
+            **environment.describe(),
+        },
+    )
     return record

@@ -14,7 +14,7 @@ from tlkeras.experiments.runs import Run, Runs
 from tlkeras.models import records, squeezenet, weights
 from tlkeras.models.squeezenet import STAND_IN
 from tlkeras.reports.squeezenet.settings import TRAINABLE, Settings
-from tlkeras.transfer import Phase, cost, finetune
+from tlkeras.transfer import Phase, finetune, freezing
 from tlkeras.transfer.batches import random_flip_crop
 from tlkeras.transfer.callbacks import CollapsedClassifierWarning, CollapseDetector
 from tlkeras.transfer.evaluation import evaluate
@@ -130,7 +130,7 @@ def costs(runs: Runs, arms: Sequence[str]) -> list[dict]:
     Returns:
         Rows with arm; trained (parameters); accuracy (mean over its runs); seconds of its fastest run, since others
         may have shared their core, but where features are cached of the first, which computes them for the others;
-        flops, counted (`transfer.cost`) for the epochs that each run trained (mean); n.
+        flops, counted (`freezing.training_flops`) for the epochs that each run trained (mean); n.
     """
     rows = []
     for arm in arms:
@@ -162,6 +162,6 @@ def flops(run: Run) -> int:
     train = {"head": "head", "main": settings.train}
     epochs = {name: run.history["phase"].count(name) for name in run.details["cached"]}
     return sum(
-        cost.training_flops(model, train[name], settings.train_count, epochs[name], cached=cached)
+        freezing.training_flops(model, train[name], settings.train_count, epochs[name], cached=cached)
         for name, cached in run.details["cached"].items()
     )
