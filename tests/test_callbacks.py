@@ -1,13 +1,17 @@
-"""A checkpoint holds the best epoch of one phase, whatever goes wrong; an impossible monitor stops before training."""
+"""A checkpoint holds the best epoch of one phase, whatever goes wrong; a collapsed classifier is named once."""
+
+import math
+import warnings
 
 import keras
 import numpy as np
 import pytest
-from helpers import randomised, tiny
+from helpers import images, randomised, tiny
 
+from tlkeras import _files
 from tlkeras.models.weights import fingerprint
 from tlkeras.transfer import BestCheckpoint
-from tlkeras.transfer.callbacks import check_monitor
+from tlkeras.transfer.callbacks import CollapsedClassifierWarning, CollapseDetector, check_monitor
 from tlkeras.transfer.freezing import compile_classifier
 
 COPY = tiny()  # reads the files, and tells what they should hold
@@ -107,8 +111,9 @@ def test_a_save_that_fails_midway_keeps_the_last_good_file(model, tmp_path, monk
 
 
 def test_half_a_file_of_a_killed_run_is_never_taken_for_a_whole_one(model, tmp_path):
-    left = tmp_path / "best.partial.weights.h5"
-    left.write_bytes(b"half a file")
+    with pytest.raises(FileNotFoundError), _files.replacing(tmp_path / "best.weights.h5") as left:
+        pass
+    left.write_bytes(b"half a file")  # as a process leaves it that is killed while it writes
     callback = started(tmp_path / "best.weights.h5", model)
     callback.on_epoch_end(0, {"loss": 1.0})
     assert list(tmp_path.iterdir()) == []
@@ -151,3 +156,52 @@ def test_a_fit_ends_with_the_best_epoch(tmp_path):
     assert fingerprint(model) == seen[1]
     with pytest.raises(ValueError, match="new BestCheckpoint"):
         model.fit(inputs, labels, verbose=0, callbacks=[callback])
+
+
+GUESSING = {"loss": math.log(3)}
+
+
+def collapsed():
+    model = tiny()
+    kernel, bias = model.get_layer("dense").weights
+    kernel.assign(np.zeros(kernel.shape))
+    bias.assign(np.zeros(bias.shape))
+    return model
+
+
+def test_warns_once_and_remembers_the_epoch():
+    detector = CollapseDetector(collapsed(), images())
+    detector.on_epoch_end(0, {"loss": 1.5})
+    with pytest.warns(CollapsedClassifierWarning, match="by epoch 2: loss 1.0986"):
+        detector.on_epoch_end(1, GUESSING)
+    detector.on_epoch_end(2, GUESSING)  # a second warning would be an error here
+    assert detector.collapsed_at == 2
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_stops_the_training_on_demand(stop):
+    model = collapsed()
+    model.compile(keras.optimizers.SGD(1e-30), "sparse_categorical_crossentropy")
+    detector = CollapseDetector(model, images(), stop=stop)
+    with pytest.warns(CollapsedClassifierWarning):
+        history = model.fit(images(), np.zeros(12, np.int32), epochs=3, verbose=0, callbacks=[detector])
+    assert len(history.epoch) == (1 if stop else 3)
+
+
+def test_an_untrained_network_at_the_same_loss_is_not_collapsed():
+    detector = CollapseDetector(tiny(), images())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector.on_epoch_end(0, GUESSING)
+    assert detector.collapsed_at is None
+
+
+def test_constant_predictions_at_another_loss_are_not_called_collapsed():
+    detector = CollapseDetector(collapsed(), images())
+    detector.on_epoch_end(0, {"loss": 0.3})
+    assert detector.collapsed_at is None
+
+
+def test_one_image_cannot_tell():
+    with pytest.raises(ValueError, match="Received: 1 images"):
+        CollapseDetector(tiny(), images(1))

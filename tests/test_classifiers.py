@@ -1,9 +1,7 @@
 """Each classifier learns what is there to learn, knows its cost, and refuses what does not fit it."""
 
-import keras
 import numpy as np
 import pytest
-from helpers import images, tiny
 
 from tlkeras.transfer import classifiers
 
@@ -47,21 +45,7 @@ def test_the_same_seed_gives_the_same_classifier():
     np.testing.assert_array_equal(first, again)
 
 
-def test_a_head_on_a_base_is_one_flat_model():
-    base = tiny()
-    base = keras.Model(base.input, base.get_layer("batch_norm_2").output)
-    top = classifiers.head("fully_connected", base.output_shape[1:], 4)
-    whole = classifiers.attach(base, top)
-    assert whole.output_shape == (None, 4)
-    assert not any(isinstance(layer, keras.Model) for layer in whole.layers)
-    np.testing.assert_allclose(whole(images()), top(base(images())), rtol=1e-5)
-
-
-def test_a_head_that_does_not_fit_is_an_error_of_its_own():
-    base = tiny()
-    base = keras.Model(base.input, base.get_layer("batch_norm_2").output)
-    with pytest.raises(classifiers.HeadMismatchError, match=r"shape \(5, 5, 3\)\. Received: \(2, 2, 3\)"):
-        classifiers.attach(base, classifiers.head("global_average", (5, 5, 3), 4))
+def test_maps_that_do_not_fit_are_an_error_of_their_own():
     found = classifiers.fit_classifier("linear_svm", MAPS, LABELS, 3, seed=0)
     with pytest.raises(classifiers.HeadMismatchError, match=r"shape \(2, 2, 5\)\. Received: \(3, 3, 5\)"):
         found.accuracy(np.zeros((4, 3, 3, 5), np.float32), LABELS[:4])

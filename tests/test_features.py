@@ -1,4 +1,4 @@
-"""Cut where it changes nothing, and never serve features of anything else."""
+"""Cut where it changes nothing, never serve features of anything else; averaged maps are the means of each block."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from keras import layers
 
 from tlkeras.models import squeezenet
 from tlkeras.transfer import FeatureCache, features, freeze
-from tlkeras.transfer.features import split
+from tlkeras.transfer.features import block_features, split
 
 INPUTS = images(6, shape=(4, 4, 2))
 
@@ -240,3 +240,20 @@ def test_parts_of_a_batch_that_run_side_by_side_give_what_the_whole_gives(monkey
     batch = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
     found = features.compiled_forward(model)(tf.constant(batch))
     np.testing.assert_allclose(found, model(batch), rtol=1e-5, atol=1e-6)
+
+
+def test_every_block_gives_the_means_of_its_map(monkeypatch):
+    model = randomised(tiny())
+    found = block_features(model, ["conv_1", "batch_norm_2"], images())
+    assert {name: values.shape for name, values in found.items()} == {"conv_1": (12, 4), "batch_norm_2": (12, 3)}
+    wanted = model.get_layer("conv_1")(images() / np.float32(255)).numpy().mean(axis=(1, 2))
+    np.testing.assert_allclose(found["conv_1"], wanted, rtol=1e-4)
+    monkeypatch.setattr(features, "MAP_BYTES", 1)  # one image at a time
+    (alone,) = block_features(model, ["batch_norm_2"], images()).values()
+    np.testing.assert_allclose(alone, found["batch_norm_2"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("names", [[], ["conv_3"], ["conv_1", "dense"]])
+def test_layers_without_a_map_are_refused(names):
+    with pytest.raises(ValueError, match=r"names of layers with maps.* Received: "):
+        block_features(tiny(), names, images())

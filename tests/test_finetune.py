@@ -1,6 +1,9 @@
 """Training in phases: cached or not, the same weights; the curves, the best epoch and the proofs are what they say."""
 
 import dataclasses
+import importlib
+import inspect
+import time
 
 import keras
 import numpy as np
@@ -9,11 +12,12 @@ import tensorflow as tf
 from helpers import TRAINABLE, labelled, tiny
 
 from tlkeras.models.weights import fingerprint
-from tlkeras.transfer import FeatureCache, Phase, finetune, two_phases
+from tlkeras.transfer import FeatureCache, Phase, features, finetune
 from tlkeras.transfer.evaluation import evaluate
 from tlkeras.transfer.finetune import CURVES
 from tlkeras.transfer.freezing import FreezingError
 
+MODULE = importlib.import_module("tlkeras.transfer.finetune")  # its name in the package is the function
 TRAIN, VALIDATION = labelled(20), labelled(10, seed=1)
 HEAD = Phase("head", "head", 3, 0.01, expect=39)
 ALL = Phase("all", "all", 2, 0.001, schedule="cosine", expect=204)
@@ -118,6 +122,63 @@ def test_a_step_schedule_drops_the_rate_to_a_tenth():
     assert rates == pytest.approx([0.01, 0.001, 0.001, 0.0001, 0.0001])
 
 
+def test_without_options_nothing_is_kept_and_every_epoch_is_validated(capsys):
+    steps, before = [], features.SHARED.misses
+    model = tiny(seed=11)
+    count = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: steps.append(int(model.optimizer.iterations))
+    )
+    epochs = [Phase("head", "head", 2, 0.01)]
+    started = time.perf_counter()
+    history = finetune(model, labelled(40), VALIDATION, epochs, seed=0, callbacks=lambda: [count])
+    assert 0 < history.seconds["head"] <= time.perf_counter() - started
+    assert steps == [2, 4]  # 40 images in batches of 32
+    assert history.cached == {"head": True} and features.SHARED.misses == before + 2
+    assert None not in history.val_loss and (history.best, history.metrics) == ({}, {})
+    assert (history.loss[-1], history.accuracy[-1]) != pytest.approx((history.val_loss[-1], history.val_accuracy[-1]))
+    assert history.curves() == {
+        **{name: [round(value, 4) for value in getattr(history, name)] for name in CURVES},
+        "phase": ["head"] * 2,
+    }
+    assert any(round(value, 4) != round(value, 3) for value in history.loss)
+    assert capsys.readouterr().out == ""
+    parameters = inspect.signature(finetune).parameters
+    assert {name: parameters[name].default for name in ("augment", "metrics", "keep", "monitor")} == {
+        "augment": None, "metrics": None, "keep": "last", "monitor": "val_accuracy",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "at_once"), [(20, 20), (50, 50), (51, 50)])
+def test_at_most_fifty_steps_are_taken_in_one_call(count, at_once):
+    model = tiny()
+    finetune(model, labelled(count), None, (dataclasses.replace(ALL, epochs=1),), seed=0, batch_size=1)
+    assert model.steps_per_execution == at_once and int(model.optimizer.iterations) == count
+    model = tiny()
+    parts = []
+    watch = keras.callbacks.LambdaCallback(on_train_end=lambda logs: parts.append(watch.model.steps_per_execution))
+    finetune(model, labelled(count), None, (HEAD,), seed=0, batch_size=1, callbacks=lambda: [watch])
+    assert parts == [at_once] and watch.model is not model
+
+
+def test_every_phase_shuffles_with_another_seed(monkeypatch):
+    seeds, batches = [], MODULE.training_batches
+    monkeypatch.setattr(MODULE, "training_batches", lambda *a: seeds.append(a[2]) or batches(*a))
+    one = Phase("one", "head", 1, 0.01)
+    finetune(tiny(), TRAIN, None, (one, dataclasses.replace(one, name="two")), seed=5)
+    assert seeds == [5, 1005]  # recorded runs depend on these numbers
+
+
+def test_models_that_take_any_side_may_be_trained_on_augmented_images():
+    inputs = keras.Input((None, None, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax", name="dense")(x))
+    phase = Phase("all", "all", 1, 0.01)
+    history = finetune(model, TRAIN, None, (phase,), seed=0, augment=lambda pictures, seed: pictures[:, 1:])
+    assert history.cached == {"all": False} and history.moved["all"]["dense"] > 0
+    with pytest.raises(ValueError, match=r"views of shape \(None, None, 1\)\. Received: \(8, 8, 2\), out of images"):
+        finetune(model, labelled(20, shape=(8, 8, 2)), None, (phase,), seed=0, augment=lambda p, s: p[..., :2])
+
+
 def test_augmentation_may_cut_larger_images_down():
     shapes = []
 
@@ -131,7 +192,8 @@ def test_augmentation_may_cut_larger_images_down():
     plain = dataclasses.replace(ALL, augment=False)
     with pytest.raises(ValueError, match=r"Received: shape=\(20, 12, 11, 1\)$"):
         finetune(tiny(), train, VALIDATION, (HEAD, plain), seed=0, augment=cut)
-    with pytest.raises(ValueError, match=r"views of shape \(8, 8, 1\)\. Received: \(7, 8, 1\), out of images"):
+    expected = r"^Expected views of shape \(8, 8, 1\)\. Received: \(7, 8, 1\), out of images of shape \(12, 11, 1\)$"
+    with pytest.raises(ValueError, match=expected):
         finetune(tiny(), train, VALIDATION, (HEAD,), seed=0, augment=lambda pictures, seed: pictures[:, :7, :8])
     history = finetune(tiny(), train, VALIDATION, (dataclasses.replace(HEAD, epochs=1),), seed=0, augment=cut)
     assert history.cached == {"head": False} and set(shapes) == {(12, 11, 1)}
@@ -181,12 +243,67 @@ def test_a_callback_may_stop_a_phase_early():
     assert len(run.history.accuracy) == 2
 
 
+def undefined(labels, probabilities):
+    return float("nan")
+
+
+def test_an_epoch_without_a_value_is_not_the_best(tmp_path):
+    options = {"checkpoints": tmp_path, "monitor": "val_undefined", "metrics": {"undefined": undefined}}
+    (tmp_path / "head.weights.h5").write_bytes(b"of another training")
+    with pytest.warns(UserWarning, match="val_undefined is undefined"):
+        run = done((HEAD,), **options)
+    assert run.history.best == {} and run.history.metrics == {"val_undefined": [None] * 3}
+    message = r"^Expected an epoch with a value of val_undefined\. Received: nan after every epoch$"
+    with pytest.warns(UserWarning, match="undefined"), pytest.raises(ValueError, match=message):
+        done((HEAD,), keep="best", **options)
+
+
+def test_the_last_epoch_is_kept_beside_the_best_one(tmp_path):
+    run = done((Phase("head", "head", 6, 0.5),), checkpoints=tmp_path, monitor="val_loss")
+    losses = run.history.val_loss
+    assert evaluate(run.model, *VALIDATION)[0] == pytest.approx(losses[-1], abs=1e-5)
+    run.model.load_weights(run.history.best["head"])
+    assert evaluate(run.model, *VALIDATION)[0] == pytest.approx(min(losses), abs=1e-5)
+
+
+def test_a_frozen_layer_that_moves_is_noticed():
+    def leak(epoch, logs):
+        layer = model.get_layer("conv_1")
+        layer.bias.assign(layer.bias + 1.0)
+
+    model = tiny()
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=leak)
+    with pytest.raises(FreezingError, match=r"frozen but moved \['conv_1'\], stuck \[\]$"):
+        finetune(model, TRAIN, None, (HEAD,), seed=0, callbacks=lambda: [callback])
+
+
+def test_bad_data_stop_before_training(monkeypatch):
+    monkeypatch.setattr(keras.Model, "fit", lambda *arguments, **options: pytest.fail("it trained"))
+    pixels, labels = TRAIN
+    for train, validation in ((TRAIN, (pixels, labels + 1)), ((pixels, labels + 1), VALIDATION)):
+        with pytest.raises(ValueError, match=r"labels in 0\.\.2\. Received: min=1, max=3$"):
+            finetune(tiny(), train, validation, (HEAD,), seed=0)
+    for augment in (None, lambda pictures, seed: pytest.fail("there is nothing to augment")):
+        with pytest.raises(ValueError, match=r"one label each\. Received: 0 images, 0 labels$"):
+            finetune(tiny(), (pixels[:0, 1:], labels[:0]), None, (HEAD,), seed=0, augment=augment)
+
+
+@pytest.mark.parametrize("names", [[], ["head", "head"], ["head", "all", "head"]])
+def test_phases_need_a_name_each(names):
+    phases = [dataclasses.replace(HEAD, name=name) for name in names]
+    with pytest.raises(ValueError, match=r"^Expected at least one phase, and another name for each\. Received: \["):
+        finetune(tiny(), TRAIN, None, phases, seed=0)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep": "best"}, r"keep='last', or 'best' with a folder\. Received: keep='best', checkpoints=None$"),
+        (
+            {"keep": "best"},
+            r"^Expected keep='last', or 'best' with a folder\. Received: keep='best', checkpoints=None$",
+        ),
         ({"keep": "first", "checkpoints": "folder"}, r"Received: keep='first', checkpoints='folder'$"),
-        ({"validation_every": 0}, r"from 1 up\. Received: batch_size=8, validation_every=0$"),
+        ({"validation_every": 0}, r"^Expected whole numbers from 1 up\. Received: batch_size=8, validation_every=0$"),
         ({"batch_size": 0}, r"Received: batch_size=0, validation_every=1$"),
         ({"checkpoints": "folder", "monitor": "val_acc"}, r"Expected a monitor .*Received: monitor='val_acc'$"),
         ({"checkpoints": "folder", "validation": None}, r"Expected a monitor .*Received: monitor='val_accuracy'$"),
@@ -203,20 +320,3 @@ def test_an_unexpected_count_stops_before_training(monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", lambda *arguments, **options: pytest.fail("it trained"))
     with pytest.raises(FreezingError, match=r"Expected 40 trainable parameters\. Received: 39 in \['dense'\]$"):
         done((dataclasses.replace(HEAD, expect=40),))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": -1e-3}, {"schedule": "linear"}, {"drop_every": 0}],
-)
-def test_bad_phases_are_refused(change):
-    with pytest.raises(
-        ValueError, match=r"a schedule out of \('constant', 'cosine', 'step'\)\. Received: \{'name': 'head'"
-    ):
-        dataclasses.replace(HEAD, **change)
-
-
-def test_two_phases_are_those_of_the_report():
-    first, second = two_phases()
-    assert (first.train, first.epochs, first.learning_rate) == ("head", 35, 1e-3)
-    assert (second.train, second.epochs, second.learning_rate) == ("all", 15, pytest.approx(1e-4))

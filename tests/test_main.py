@@ -181,9 +181,8 @@ def test_pretrain_trains_the_named_or_all(capsys, monkeypatch):
         trained.append(name)
         return {"test_accuracy": 0.9, "counts": {"test": 5}}
 
-    monkeypatch.setattr(tominet_sources, "pretrain", pretrain)
-    monkeypatch.setattr(squeezenet_source, "pretrain", lambda: pretrain("squeezenet_tinyimagenet32"))
-    monkeypatch.setattr(l2t_source, "pretrain", lambda: pretrain("resnet32"))
+    for sources in (tominet_sources, squeezenet_source, l2t_source):
+        monkeypatch.setattr(sources, "pretrain", pretrain)
     assert main(capsys, "pretrain", "letters", "mnist")[1].splitlines() == [
         "letters: test accuracy 0.9 (5 images)",
         "mnist: test accuracy 0.9 (5 images)",

@@ -1,4 +1,4 @@
-"""One function for every network: what each strategy trains, in which phases, and that the rest stays where it was."""
+"""What each strategy trains, in which phases, that the rest stays where it was; and which one is advised for what."""
 
 import keras
 import numpy as np
@@ -8,6 +8,7 @@ from keras import layers
 
 from tlkeras.models import alexnet, squeezenet, tominet, vgg16
 from tlkeras.transfer import freezing, strategies
+from tlkeras.transfer.strategies import ADVICE, EmptyClassError, SimilarityError, recommend
 
 NETWORKS = {  # what "freeze_some" trains first, and the classifier
     "tominet": (lambda: tominet(10), "conv_2", ["dense"]),
@@ -83,3 +84,40 @@ def test_a_share_outside_0_to_1_and_a_network_without_a_base_are_refused():
     dense = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="only")])
     with pytest.raises(ValueError, match=r"convolutional base .* Received: layers \['only'\]"):
         strategies.layers_to_train(dense, "freeze_base")
+
+
+@pytest.mark.parametrize(
+    ("images_per_class", "similarity", "quadrant", "strategy"),
+    [
+        (1_000, 0.0, 1, "train_all"),
+        (6_000, 0.49, 1, "train_all"),
+        (1_000, 0.5, 2, "freeze_some"),
+        (100_000, 1.0, 2, "freeze_some"),
+        (999, 0.49, 3, "freeze_some"),
+        (1, 0.0, 3, "freeze_some"),
+        (999, 0.5, 4, "freeze_base"),
+        (50, 1, 4, "freeze_base"),
+    ],
+)
+def test_each_quadrant_has_the_advice_of_the_slides(images_per_class, similarity, quadrant, strategy):
+    advice = recommend(images_per_class, similarity)
+    assert (advice.quadrant, advice.strategy) == (quadrant, strategy)
+    assert (advice.large, advice.similar) == (images_per_class >= 1_000, similarity >= 0.5)
+
+
+def test_the_advice_is_a_strategy_with_a_reason():
+    assert {advice.strategy for advice in ADVICE.values()} == set(strategies.STRATEGIES)
+    assert all(advice.reason.endswith(".") for advice in ADVICE.values())
+    assert "augmentation" in recommend(50, 0.1).reason
+
+
+@pytest.mark.parametrize("count", [0, -3, 0.5, 10.5, True, float("nan")])
+def test_a_class_without_images_is_an_error_of_its_own(count):
+    with pytest.raises(EmptyClassError, match=r"at least 1 image of a class\. Received: images_per_class="):
+        recommend(count, 0.5)
+
+
+@pytest.mark.parametrize("similarity", [-0.01, 1.01, float("nan"), float("inf"), True])
+def test_a_similarity_outside_0_to_1_is_an_error_of_its_own(similarity):
+    with pytest.raises(SimilarityError, match=r"from 0 to 1\. Received: similarity="):
+        recommend(50, similarity)

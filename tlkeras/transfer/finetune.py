@@ -141,12 +141,17 @@ def _check_data(model: keras.Model, train: Pair, validation: Pair | None, augmen
     if validation is not None:
         check_labelled(model, *validation)
     shape, wanted = np.shape(train[0])[1:], model.input_shape[1:]
-    if augment is None or shape == wanted or not len(train[0]):
+    if augment is None or _is_taken(shape, wanted) or not len(train[0]):
         return check_labelled(model, *train)
-    view = augment(tf.cast(train[0][:1], tf.float32), tf.zeros(2, tf.int32)).shape[1:]
-    if tuple(view) != wanted:
-        raise ValueError(f"Expected views of shape {wanted}. Received: {tuple(view)}, out of images of shape {shape}")
+    view = tuple(augment(tf.cast(train[0][:1], tf.float32), tf.zeros(2, tf.int32)).shape[1:])
+    if not _is_taken(view, wanted):
+        raise ValueError(f"Expected views of shape {wanted}. Received: {view}, out of images of shape {shape}")
     check_labelled(model, *train, shape=shape)
+
+
+def _is_taken(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    """Whether images of `shape` are what a model takes that wants them of the other; None is any side."""
+    return len(shape) == len(wanted) and all(side in (None, given) for side, given in zip(wanted, shape, strict=True))
 
 
 def _checkpoint(

@@ -141,7 +141,7 @@ def prove_moves(before: Snapshot, model: keras.Model, train: Train) -> dict[str,
 
 
 def _constant(model: keras.Model, name: str) -> bool:
-    """Whether a layer has nothing to train although it may: a Normalization of given statistics, for one."""
+    """Whether a layer has nothing to train although it may: an adapted Normalization, for one."""
     layer = model.get_layer(name)
     return layer.trainable and not layer.trainable_weights
 

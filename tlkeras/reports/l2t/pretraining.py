@@ -8,13 +8,12 @@ from pathlib import Path
 
 import keras
 
-from tlkeras import data
+from tlkeras import data, transfer
 from tlkeras.experiments import environment
 from tlkeras.l2t.parts import Settings as Numbers
 from tlkeras.l2t.train import LearningToTransfer
 from tlkeras.models import weights
 from tlkeras.models.resnet32 import SHIPPED, resnet32
-from tlkeras.transfer import pretrain as train
 from tlkeras.transfer.batches import random_flip_crop
 from tlkeras.transfer.pretrain import Parts
 
@@ -37,39 +36,32 @@ class Settings:
     seed: int = 0
 
 
-def pretrain(
-    name: str = "resnet32",
-    folder: Path = weights.PRETRAINED,
-    settings: Settings | None = None,
-    checkpoint: Path | None = None,
-) -> dict:
-    """Train and save the source as float16, about 1 MB; return its record.
+def train(settings: Settings, checkpoint: Path, path: Path | None = None) -> tuple[keras.Model, dict]:
+    """Train, or go on from the checkpoint, which is written after every epoch; the last epoch's weights are kept.
 
     Args:
-        name: "resnet32".
-        folder: where the weights and their record go.
-        settings: None means the shipped ones.
-        checkpoint: where a stopped training goes on from, written after every epoch and deleted at the end; by default
-            a file in the cache, another one for other settings.
+        settings: the numbers of the training.
+        checkpoint: an .npz file; deleted at the end.
+        path: of the weights (.npz), float16, with the record beside them; None saves nothing.
+
+    Returns:
+        The model, its weights rounded to float16, as they are shipped; and its record: settings, data, counts, test
+        accuracy and loss of these weights, curves, versions.
 
     Raises:
-        ValueError: another name, or a checkpoint of other settings.
-        DataUnavailableError: the real data could not be had; what is shipped stays as it was.
+        DataUnavailableError: the real data could not be had.
+        ValueError: a checkpoint of other settings.
     """
-    if name != "resnet32":
-        raise ValueError(f"Expected 'resnet32'. Received: {name!r}")
-    settings = settings or Settings()
     source = data.load(settings.dataset, embedded=False)
     keras.utils.set_random_seed(settings.seed)
-    key = hashlib.sha256(json.dumps(asdict(settings)).encode()).hexdigest()[:12]
-    _, record = train(
+    return transfer.pretrain(
         resnet32(source.num_classes, source.x_train.shape[1:]),
         source,
         counts=(None, 0, None),
         seed=settings.seed,
         training=functools.partial(_by_gradient_descent, settings),
-        checkpoint=checkpoint or data.home() / "weights" / f"{NAME}.{key}.checkpoint.npz",
-        path=folder / f"{NAME}.npz",
+        checkpoint=checkpoint,
+        path=path,
         dtype="float16",
         facts={
             "settings": asdict(settings),
@@ -77,7 +69,6 @@ def pretrain(
             **environment.describe(),
         },
     )
-    return record
 
 
 def _by_gradient_descent(settings: Settings, model: keras.Model, parts: Parts, checkpoint: Path | None) -> dict:
@@ -99,3 +90,22 @@ def _by_gradient_descent(settings: Settings, model: keras.Model, parts: Parts, c
         checkpoint=checkpoint,
     )
     return {name: history[name] for name in CURVES}
+
+
+def pretrain(name: str = "resnet32", folder: Path = weights.PRETRAINED) -> dict:
+    """Train and save the source, about 1 MB; return its record. A stopped training goes on where it was.
+
+    Args:
+        name: "resnet32".
+        folder: where the weights and their record go.
+
+    Raises:
+        ValueError: another name.
+        DataUnavailableError: the real data could not be had; what is shipped stays as it was.
+    """
+    if name != "resnet32":
+        raise ValueError(f"Expected 'resnet32'. Received: {name!r}")
+    settings = Settings()
+    key = hashlib.sha256(json.dumps(asdict(settings)).encode()).hexdigest()[:12]  # other settings, another checkpoint
+    checkpoint = data.home() / "weights" / f"{NAME}.{key}.checkpoint.npz"
+    return train(settings, checkpoint, folder / f"{NAME}.npz")[1]

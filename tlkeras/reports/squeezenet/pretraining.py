@@ -6,12 +6,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tlkeras import data
+from tlkeras import data, transfer
 from tlkeras.experiments import environment
 from tlkeras.models import records, squeezenet, weights
 from tlkeras.models.layers import converted
 from tlkeras.models.squeezenet import HEAD, STAND_IN
-from tlkeras.transfer import pretrain as train
 from tlkeras.transfer.batches import random_flip_crop
 
 TRAINED = "torch"  # standardised pixels train from scratch at 1e-3; those of the published weights do not
@@ -29,6 +28,63 @@ class Settings:
     batch_size: int = 128
     learning_rate: float = 1e-3
     seed: int = 0
+
+
+def train(settings: Settings, path: Path | None = None) -> tuple[keras.Model, dict]:
+    """Train on 200 classes with mirrored and cropped images, and keep the epoch with the best validation accuracy.
+
+    Args:
+        settings: a smaller data set gives a fifth of its training part to validation.
+        path: of the weights (.npz), float16 and without their head, with the record beside them; None saves nothing.
+
+    Returns:
+        The model, whose first layer takes images preprocessed as `SHIPPED`, and its record.
+
+    Raises:
+        DataUnavailableError: the real data could not be had.
+    """
+    source = data.load(settings.dataset, embedded=False)
+    keras.utils.set_random_seed(settings.seed)
+    plain = squeezenet(
+        source.num_classes, source.x_train.shape[1:], weights=None, preprocessing=TRAINED, dropout=DROPOUT
+    )
+    return transfer.pretrain(
+        with_normalization(plain),
+        source,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        schedule="cosine",
+        augment=random_flip_crop(),
+        counts=(None, settings.validation_count, None),
+        seed=settings.seed,
+        finish=lambda model: with_shipped_preprocessing(without_normalization(model, plain)),
+        path=path,
+        dtype="float16",
+        without=HEAD,
+        facts={
+            "settings": asdict(settings),
+            "preprocessing": SHIPPED,
+            "command": f"python -m tlkeras pretrain {STAND_IN}",
+            **environment.describe(),
+        },
+    )
+
+
+def pretrain(name: str = STAND_IN, folder: Path = weights.PRETRAINED) -> dict:
+    """Train and save the stand-in; return its record.
+
+    Args:
+        name: of the weights, `STAND_IN`.
+        folder: where the weights and their record go.
+
+    Raises:
+        ValueError: another name.
+        DataUnavailableError: the real data could not be had; the shipped file stays as it was.
+    """
+    if name != STAND_IN:
+        raise ValueError(f"Expected {STAND_IN!r}. Received: {name!r}")
+    return train(Settings(), folder / f"{STAND_IN}.npz")[1]
 
 
 def with_normalization(model: keras.Model) -> keras.Model:
@@ -65,47 +121,3 @@ def with_shipped_preprocessing(model: keras.Model) -> keras.Model:
     twin.set_weights(model.get_weights())
     twin.get_layer("conv1").set_weights(converted(*first, TRAINED, SHIPPED))
     return twin
-
-
-def pretrain(name: str = STAND_IN, folder: Path = weights.PRETRAINED, settings: Settings | None = None) -> dict:
-    """Train the stand-in on 200 classes, save it as float16 and without its head, and return its record.
-
-    Args:
-        name: of the weights, `STAND_IN`.
-        folder: where the weights and their record go.
-        settings: None means the shipped ones.
-
-    Raises:
-        ValueError: another name.
-        DataUnavailableError: the real data could not be had; the shipped file stays as it was.
-    """
-    if name != STAND_IN:
-        raise ValueError(f"Expected {STAND_IN!r}. Received: {name!r}")
-    settings = settings or Settings()
-    source = data.load(settings.dataset, embedded=False)
-    keras.utils.set_random_seed(settings.seed)
-    plain = squeezenet(
-        source.num_classes, source.x_train.shape[1:], weights=None, preprocessing=TRAINED, dropout=DROPOUT
-    )
-    _, record = train(
-        with_normalization(plain),
-        source,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        schedule="cosine",
-        augment=random_flip_crop(),
-        counts=(None, settings.validation_count, None),
-        seed=settings.seed,
-        finish=lambda model: with_shipped_preprocessing(without_normalization(model, plain)),
-        path=folder / f"{STAND_IN}.npz",
-        dtype="float16",
-        without=HEAD,
-        facts={
-            "settings": asdict(settings),
-            "preprocessing": SHIPPED,
-            "command": f"python -m tlkeras pretrain {STAND_IN}",
-            **environment.describe(),
-        },
-    )
-    return record

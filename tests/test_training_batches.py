@@ -1,11 +1,18 @@
-"""Every image gets its own view, about its centre and within the amounts, and the same seed gives the same views."""
+"""Batches and their random views follow the seed; fixed views are where they belong."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import images
+from helpers import images, labelled
 
-from tlkeras.transfer.batches import random_affine, random_crop, random_flip_crop
+from tlkeras.transfer.batches import (
+    fixed_views,
+    random_affine,
+    random_crop,
+    random_flip_crop,
+    training_batches,
+    untuned,
+)
 
 NONE = {"rotation": 0.0, "shift": 0.0, "zoom": 0.0, "shear": 0.0}
 SEED = tf.constant([3, 4], tf.int32)
@@ -143,3 +150,65 @@ def test_crops_that_do_not_fit():
         random_crop(0)
     with pytest.raises(ValueError, match=r"at least 10 pixels\. Received: shape=\(6, 9, 12, 2\)"):
         random_crop(10)(BATCH, SEED)
+
+
+TRAIN = labelled(20)
+
+
+def order(batches):
+    return [int(label) for _, labels in batches for label in labels]
+
+
+def test_batches_are_shuffled_anew_each_epoch_and_alike_for_the_same_seed():
+    pairs = (images(20), np.arange(20)), (np.zeros((20, 3), np.float32), np.arange(20))
+    first, same = (training_batches(pair, 8, seed=5) for pair in pairs)
+    epochs = [order(first), order(first)]
+    assert [sorted(epoch) for epoch in epochs] == [list(range(20))] * 2
+    assert epochs[0] != epochs[1]
+    assert [order(same), order(same)] == epochs  # whatever the inputs are
+    assert order(training_batches(pairs[0], 8, seed=6)) != epochs[0]
+    assert [len(labels) for _, labels in first] == [8, 8, 4]
+
+
+def test_every_batch_and_epoch_is_augmented_with_another_seed():
+    def write(pictures, seed):
+        return tf.zeros_like(pictures) + tf.cast(seed[0] % 10_000, tf.float32)
+
+    def two_epochs():
+        batches = training_batches(TRAIN, 8, seed=5, augment=write)
+        return [float(pictures[0, 0, 0, 0]) for _ in range(2) for pictures, _ in batches]
+
+    assert len(set(two_epochs())) == 6
+    assert two_epochs() == two_epochs()
+
+
+def test_nothing_tunes_itself_while_it_is_trained_on():
+    batches = training_batches(TRAIN, 8, seed=5)
+    assert batches.options().autotune.enabled is False
+    tuned = tf.data.Dataset.range(4).prefetch(2)
+    assert tuned.options().autotune.enabled is not False
+    assert [int(number) for number in untuned(tuned)] == [0, 1, 2, 3]
+
+
+WIDE = images(3, shape=(9, 11, 3))
+
+
+def test_ten_views_are_the_middle_and_the_corners_and_their_mirror_images():
+    found = fixed_views(WIDE, 7, 10)
+    assert [view.shape for view in found] == [(3, 7, 7, 3)] * 10
+    for number, (top, left) in enumerate([(1, 2), (0, 0), (0, 4), (2, 0), (2, 4)]):
+        np.testing.assert_array_equal(found[2 * number], WIDE[:, top : top + 7, left : left + 7])
+        np.testing.assert_array_equal(found[2 * number + 1], found[2 * number][:, :, ::-1])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_views_are_the_first_of_them(count):
+    for own, other in zip(fixed_views(WIDE, 7, count), fixed_views(WIDE, 7, 10), strict=False):
+        np.testing.assert_array_equal(own, other)
+    assert len(fixed_views(WIDE, 7, count)) == count
+
+
+@pytest.mark.parametrize(("side", "count"), [(10, 1), (7, 3), (7, 0)])
+def test_bad_input(side, count):
+    with pytest.raises(ValueError, match=rf"Received: count={count}, shape=\(3, 9, 11, 3\)"):
+        fixed_views(WIDE, side, count)

@@ -1,13 +1,75 @@
-"""A multiplier scales the step of its layer and of no other; scaled gradients do not."""
+"""A phase refuses what it cannot be; a multiplier scales the step of its layer and of no other."""
+
+import dataclasses
 
 import keras
 import numpy as np
 import pytest
 from helpers import labelled, tiny
 
-from tlkeras.transfer import Phase, finetune, phases
+from tlkeras.transfer import Phase, finetune, phases, two_phases
 from tlkeras.transfer.freezing import compile_classifier, freeze, largest_moves, snapshot
-from tlkeras.transfer.phases import LayerwiseAdam
+from tlkeras.transfer.phases import LayerwiseAdam, optimizer_for
+
+HEAD = Phase("head", "head", 3, 0.01)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": -1e-3}, {"schedule": "linear"}, {"drop_every": 0}],
+)
+def test_bad_phases_are_refused(change):
+    with pytest.raises(
+        ValueError, match=r"a schedule out of \('constant', 'cosine', 'step'\)\. Received: \{'name': 'head'"
+    ):
+        dataclasses.replace(HEAD, **change)
+
+
+def test_the_smallest_phase_and_what_it_is_by_default():
+    phase = Phase("p", "all", 1, 1e-12, drop_every=1)
+    assert dataclasses.asdict(Phase("p", "all", 1, 1e-12)) == {
+        "name": "p",
+        "train": "all",
+        "epochs": 1,
+        "learning_rate": 1e-12,
+        "schedule": "constant",
+        "expect": None,
+        "augment": True,
+        "drop_every": 7,
+        "multipliers": None,
+    }
+    assert phase.drop_every == 1
+
+
+def test_two_phases_are_those_of_the_report():
+    assert two_phases() == (Phase("head", "head", 35, 1e-3), Phase("all", "all", 15, 1e-3 / 10))
+    assert two_phases(2, 3, 0.5) == (Phase("head", "head", 2, 0.5), Phase("all", "all", 3, 0.05))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", [0.01] * 7),
+        ("cosine", [0.005 * (1 + np.cos(np.pi * step / 12)) for step in range(7)]),
+        ("step", [0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.001]),  # two epochs of three steps at each rate
+    ],
+)
+def test_the_rate_of_every_step(schedule, rates):
+    phase = Phase("p", "all", 4, 0.01, schedule, drop_every=2)
+    optimizer = optimizer_for(phase, steps=3)
+    assert type(optimizer) is keras.optimizers.Adam
+    found = []
+    for step in range(7):
+        optimizer.iterations.assign(step)
+        found.append(float(optimizer.learning_rate))
+    assert found == pytest.approx(rates)
+
+
+def test_multipliers_ask_for_the_optimizer_that_has_them():
+    optimizer = optimizer_for(Phase("p", "all", 2, 0.01, multipliers={"dense": 0.5}), steps=3)
+    assert isinstance(optimizer, LayerwiseAdam)
+    assert (optimizer.multipliers, float(optimizer.learning_rate)) == ({"dense": 0.5}, pytest.approx(0.01))
+
 
 BATCH = labelled(8)
 
