@@ -18,12 +18,13 @@ from tlkeras.models import alexnet, weights
 from tlkeras.models.alexnet import FILTERS
 from tlkeras.models.vgg import VGG16_BLOCKS
 from tlkeras.reports.ants_bees import photographs
-from tlkeras.reports.ants_bees import run as report
+from tlkeras.reports.ants_bees.networks import build
+from tlkeras.reports.ants_bees.settings import NETWORKS, Settings
 from tlkeras.transfer import FeatureCache, Phase, finetune, freeze
 from tlkeras.transfer.evaluation import evaluate
 from tlkeras.transfer.finetune import Pair
 
-FROZEN = report.Settings(train="head", views=1, mirrored=False)  # what can be cached: no random crops
+FROZEN = Settings(train="head", views=1, mirrored=False)  # what can be cached: no random crops
 MEASURED = {"alexnet": 2, "vgg16": 1}  # epochs of the peer after the first
 EPOCH = -(-(244 + 122) // 4)  # steps
 SIDE, BATCH, ROUNDS = 224, 4, 5
@@ -32,7 +33,7 @@ WIDE = {"filters": FILTERS, "blocks": VGG16_BLOCKS}  # the networks, as they are
 
 def rows() -> list[dict]:
     """Return the rows of this report."""
-    frozen = [_frozen(network) for network in report.NETWORKS]
+    frozen = [_frozen(network) for network in NETWORKS]
     return [*frozen, *_epochs(), _memory()]
 
 
@@ -43,7 +44,7 @@ def _frozen(network: str) -> dict:
     seconds, accuracy = {}, {}
     for side, train in (("ours", _cached), ("peer", _plain)):
         keras.utils.set_random_seed(0)
-        model = report.build(network, arm)
+        model = build(network, arm)
         seconds[side] = train(model, arm, *pairs)
         accuracy[side] = evaluate(model, *pairs[1])[1]
     epochs = MEASURED[network]
@@ -57,14 +58,14 @@ def _frozen(network: str) -> dict:
     return _row(f"frozen {network}, {arm.epochs} epochs", seconds["ours"], seconds["peer"], equal)
 
 
-def _cached(model: keras.Model, arm: report.Settings, train: Pair, validation: Pair) -> float:
+def _cached(model: keras.Model, arm: Settings, train: Pair, validation: Pair) -> float:
     started = time.perf_counter()
     phase = Phase("main", "head", arm.epochs, arm.learning_rate)
     finetune(model, train, validation, [phase], seed=0, batch_size=arm.batch_size, cache=FeatureCache())
     return time.perf_counter() - started
 
 
-def _plain(model: keras.Model, arm: report.Settings, train: Pair, validation: Pair) -> float:
+def _plain(model: keras.Model, arm: Settings, train: Pair, validation: Pair) -> float:
     ends = [time.perf_counter()]
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
     freeze(model, "head", learning_rate=arm.learning_rate)

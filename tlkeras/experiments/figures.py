@@ -153,9 +153,7 @@ FEW_EPOCHS = 15  # up to here each epoch gets a point
 
 
 @matplotlib.rc_context(STYLE)
-def learning_curves(
-    runs_or_history: Runs | Mapping, *, title: str = "", phase_boundaries: bool = True
-) -> Figure:
+def learning_curves(runs_or_history: Runs | Mapping, *, title: str = "", phase_boundaries: bool = True) -> Figure:
     """Accuracy and loss against the epoch, training and validation, as in the reports' figures.
 
     Args:
@@ -228,9 +226,7 @@ def accuracy_by_arm(
 
 
 @matplotlib.rc_context(STYLE)
-def draw_effect(
-    runs: Runs, arms: Sequence[str], metric: str, *, labels: Mapping[str, str] | None = None
-) -> Figure:
+def draw_effect(runs: Runs, arms: Sequence[str], metric: str, *, labels: Mapping[str, str] | None = None) -> Figure:
     """Which draws of the training examples are bad for every arm: the metric of each draw, sorted by the first arm.
 
     Args:

@@ -1,19 +1,14 @@
 """The photographs of report 004, cut as its arms need them."""
 
-from __future__ import annotations  # Keras is imported where it is needed: tables of stored runs do without
-
 import functools
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlkeras import data
 from tlkeras.data.images import ImageTree
-
-if TYPE_CHECKING:
-    from tlkeras.reports.ants_bees.run import Settings
-    from tlkeras.transfer import FeatureCache
-
+from tlkeras.reports.ants_bees.settings import Settings
+from tlkeras.transfer import FeatureCache
+from tlkeras.transfer.batches import fixed_views
 
 Pair = tuple[np.ndarray, np.ndarray]  # images uint8 (n, height, width, 3), labels int32 (n,)
 CACHE_BYTES = 2**31  # ten views of all photographs through both networks, and two through most of VGG16
@@ -22,14 +17,12 @@ CACHE_BYTES = 2**31  # ten views of all photographs through both networks, and t
 @functools.cache
 def images() -> ImageTree:
     """Load the ants and bees once a process; patches of photographs stand in where they cannot be had."""
-    return data.folders.load("hymenoptera")
+    return data.loading.load_images("hymenoptera")
 
 
 @functools.cache
 def cache() -> FeatureCache:
     """Return the features that the seeds and arms of a process share."""
-    from tlkeras.transfer import FeatureCache
-
     return FeatureCache(CACHE_BYTES)
 
 
@@ -61,6 +54,4 @@ def validation(arm: Settings, count: int = 1) -> Pair:
 
 
 def _viewed(photographs: np.ndarray, labels: np.ndarray, arm: Settings, count: int) -> Pair:
-    from tlkeras.transfer.batches import fixed_views
-
     return np.concatenate(fixed_views(photographs, arm.side, count)), np.tile(labels, count)

@@ -5,14 +5,15 @@ import math
 import keras
 import numpy as np
 
-from tlkeras.experiments.runs import Result
+from tlkeras.experiments.report import Result
 from tlkeras.reports.ants_bees import photographs
-from tlkeras.reports.ants_bees import run as report
+from tlkeras.reports.ants_bees.networks import build
+from tlkeras.reports.ants_bees.settings import Settings, networks
 from tlkeras.transfer import evaluation, features, freeze
 from tlkeras.transfer.probe import Probe, fit_probe, reliability, unit_rows
 
 
-def run(arm: report.Settings, seed: int) -> Result:
+def run(arm: Settings, seed: int) -> Result:
     """Fit a probe and judge it on the validation images.
 
     Returns:
@@ -33,7 +34,7 @@ def run(arm: report.Settings, seed: int) -> Result:
     return Result({k: v for k, v in metrics.items() if not math.isnan(v)}, details=details)
 
 
-def judge(arm: report.Settings, seed: int) -> tuple[Probe, np.ndarray, np.ndarray]:
+def judge(arm: Settings, seed: int) -> tuple[Probe, np.ndarray, np.ndarray]:
     """Return the probe, and of the validation images its log-odds before calibration and their labels."""
     inside, labels = photographs.training(arm, seed)
     outside, held_out = photographs.validation(arm, arm.judged)
@@ -42,16 +43,16 @@ def judge(arm: report.Settings, seed: int) -> tuple[Probe, np.ndarray, np.ndarra
     return probe, probe.log_odds(_joined(new)), held_out[: len(new[0][0])]
 
 
-def cached_features(images: np.ndarray, arm: report.Settings, count: int) -> list[list[np.ndarray]]:
+def cached_features(images: np.ndarray, arm: Settings, count: int) -> list[list[np.ndarray]]:
     """Return the features of `count` views of images, one after the other: by part, then by view, `(n, features)`.
 
     A part is a network; or, of pooled features, the mean or the largest value of each channel of a network. The cache
     is shared with the arms that train the new layer on the same views.
     """
     found = []
-    for network in report.networks(arm):
+    for network in networks(arm):
         keras.utils.set_random_seed(0)  # of random weights, where no others are to be had
-        model = report.build(network, arm)
+        model = build(network, arm)
         freeze(model, "head")
         base, _ = features.split(model)
         pooled = arm.probe == "pooled"

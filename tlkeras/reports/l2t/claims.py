@@ -2,21 +2,33 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 
 import numpy as np
 
 from tlkeras.experiments import stats, tables
-from tlkeras.reports.l2t import reported as l2t_tables
-from tlkeras.reports.l2t import run as report
-from tlkeras.reports.l2t.run import arm_name
+from tlkeras.experiments.claims import BETTER, NO_DIFFERENT, Claim, judge
+from tlkeras.experiments.report import as_stored
+from tlkeras.experiments.runs import Runs
+from tlkeras.reports.l2t.settings import (
+    ARMS,
+    HALF_WIDTHS,
+    MEANS,
+    METHODS,
+    P_VALUES,
+    REFERENCE,
+    REPEATS,
+    REPORT,
+    SIZES,
+    UNBALANCED,
+    arm_name,
+)
 
 ACCURACY, RECALL = "test_accuracy", "scarce_recall"
 MEANINGS = ("standard deviation", "95 % interval", "standard error")
 
 
-def table(runs: Sequence[Mapping], dataset: str) -> list[dict]:
+def table(runs: Runs, dataset: str) -> list[dict]:
     """Lay one of tables 1 to 3 beside ours.
 
     Returns:
@@ -24,73 +36,73 @@ def table(runs: Sequence[Mapping], dataset: str) -> list[dict]:
         n (0 where nothing was run).
     """
     rows = []
-    for count in l2t_tables.SIZES[dataset]:
-        for method in report.METHODS:
+    for count in SIZES[dataset]:
+        for method in METHODS:
             arm = arm_name(dataset, count, method)
             values = _scores(runs, arm, ACCURACY)
             found = stats.summarize(values) if values else None
             row = {"per_class": str(count), "method": method}
-            row["reported"] = report.REFERENCE.get((arm, ACCURACY), {}).get("value")
-            row["reported_n"] = l2t_tables.REPEATS
+            row["reported"] = REFERENCE.get((arm, ACCURACY), {}).get("value")
+            row["reported_n"] = REPEATS
             row |= {key: getattr(found, key, None) for key in ("mean", "ci_low", "ci_high")}
             rows.append(row | {"n": len(values)})
     return rows
 
 
-def findings(runs: Sequence[Mapping]) -> list[dict]:
-    """Compare L2T-www with L2T-ww at each size: Mann-Whitney as the report does, and paired over the same draws.
+def findings(runs: Runs) -> list[dict]:
+    """Judge L2T-www against L2T-ww at each size, on the same draws, and by Mann-Whitney as the report does.
+
+    The claim is "better" where the report printed a p below 0.05, else that there is no difference.
 
     Returns:
-        Rows with dataset, per_class, reported_difference, reported_p (as printed), difference, ci_low, ci_high,
-        mann_whitney_p, paired_p (both Holm-adjusted over the rows), n, held, and runs_needed: how many pairs would show
-        the reported difference in four of five studies, as one of so many rows and by the spread of ours (None with
-        fewer than 3, or where the report saw none). `held` is "held" where both saw the same ("better", or nothing),
-        else "not shown", "did not hold", or "not decided (n too small)".
+        Rows of `judge` for the sizes of which both methods have runs, with dataset, per_class, reported_difference and
+        reported_p (as printed) before them, mann_whitney_p (Holm-adjusted over the rows, as p_adjusted is), and
+        runs_needed: how many pairs would show the reported difference in four of five studies, as one of so many rows
+        and by the spread of ours (None with fewer than 3, or where the report saw none).
     """
     cells = [
-        (dataset, count, difference, p)
-        for dataset, counts in l2t_tables.SIZES.items()
-        for count, difference, p in zip(counts, _differences(dataset), l2t_tables.P_VALUES[dataset], strict=True)
-        if all(_scores(runs, arm_name(dataset, count, method), ACCURACY) for method in ("ww", "www"))
+        (dataset, count, (arm_name(dataset, count, "www"), arm_name(dataset, count, "ww")), difference, p)
+        for dataset, counts in SIZES.items()
+        for count, difference, p in zip(counts, _differences(dataset), P_VALUES[dataset], strict=True)
     ]
-    pairs = [tuple(arm_name(dataset, count, method) for method in ("www", "ww")) for dataset, count, *_ in cells]
-    paired = tables.comparison_rows(runs, pairs, ACCURACY)
-    unpaired = tables.comparison_rows(runs, pairs, ACCURACY, paired=False)
+    cells = [cell for cell in cells if runs.have(cell[2])]
+    claims = [
+        Claim(f"L2T-www against L2T-ww, {dataset}, {count} images of a class", ((*pair, ACCURACY),), _expected(p))
+        for dataset, count, pair, _, p in cells
+    ]
+    unpaired = tables.comparison_rows(runs, [pair for _, _, pair, *_ in cells], ACCURACY, paired=False)
     level = tables.LEVEL / max(1, len(cells))  # what Holm's correction asks of the smallest p
     return [
         {
-            "dataset": dataset, "per_class": str(count), "reported_difference": difference,
+            "dataset": dataset,
+            "per_class": str(count),
+            "reported_difference": difference,
             "reported_p": "p > 0.05" if p is None else f"{p:.3f}",
-            **{key: row[key] for key in ("difference", "ci_low", "ci_high")},
-            "mann_whitney_p": other["p_adjusted"], "paired_p": row["p_adjusted"], "n": row["n"],
-            "held": _held(row["verdict"], p is not None),
+            **row,
+            "mann_whitney_p": other["p_adjusted"],
             "runs_needed": None if p is None else _runs_needed(runs, pair, difference, level),
         }
-        for (dataset, count, difference, p), pair, row, other in zip(cells, pairs, paired, unpaired, strict=True)
-    ]  # fmt: skip
+        for (dataset, count, pair, difference, p), row, other in zip(cells, judge(runs, claims), unpaired, strict=True)
+    ]
+
+
+def _expected(printed_p: float | None) -> str:
+    return NO_DIFFERENT if printed_p is None else BETTER
 
 
 def _differences(dataset: str) -> list[float]:
-    means = l2t_tables.MEANS[dataset]
+    means = MEANS[dataset]
     return [round((www - ww) / 100, 4) for www, ww in zip(means["www"], means["ww"], strict=True)]
 
 
-def _held(verdict: str, claimed: bool) -> str:
-    if verdict.startswith("not decided"):
-        return verdict
-    if claimed:
-        return {"first better": "held", "second better": "did not hold"}.get(verdict, "not shown")
-    return "held" if verdict == "no difference shown" else "did not hold"
-
-
-def _runs_needed(runs: Sequence[Mapping], pair: tuple[str, str], difference: float, level: float) -> int | None:
-    draws = tables.shared_draws(runs, *pair)
-    scores = [tables.metric_by_seed(runs, arm, ACCURACY) for arm in pair]
+def _runs_needed(runs: Runs, pair: tuple[str, str], difference: float, level: float) -> int | None:
+    draws = runs.shared_draws(*pair)
+    scores = [runs.scores(arm, ACCURACY) for arm in pair]
     spread = np.std([scores[0][seed] - scores[1][seed] for seed in draws], ddof=1) if len(draws) > 2 else 0.0
     return stats.runs_needed(float(spread), difference, paired=True, level=level) if spread > 0 else None
 
 
-def learned(runs: Sequence[Mapping]) -> list[dict]:
+def learned(runs: Runs) -> list[dict]:
     """Say how far the meta-networks went from their random start, for each size and method that asks.
 
     Returns:
@@ -100,16 +112,16 @@ def learned(runs: Sequence[Mapping]) -> list[dict]:
         which_high (the range of pixel weights at the end, 1 at the start; None where not asked), n.
     """
     rows = []
-    for dataset, counts in l2t_tables.SIZES.items():
+    for dataset, counts in SIZES.items():
         for count, method in itertools.product(counts, ("ww", "www")):
-            own = [run for run in runs if run["arm"] == arm_name(dataset, count, method)]
+            own = runs.of(arm_name(dataset, count, method))
             if own:
                 rows.append({"dataset": dataset, "per_class": str(count), "method": method, **_learned(own)})
     return rows
 
 
-def _learned(runs: Sequence[Mapping]) -> dict:
-    settings, answers = runs[0]["settings"], [run["details"]["answers"] for run in runs]
+def _learned(runs: Runs) -> dict:
+    settings, answers = runs[0].settings, [run.details["answers"] for run in runs]
     where = [(np.array(said["where"][0]), np.array(said["where"][-1])) for said in answers]
     which = [said["which"][-1] for said in answers if "which" in said]
     return {
@@ -123,7 +135,7 @@ def _learned(runs: Sequence[Mapping]) -> dict:
     }
 
 
-def against(runs: Sequence[Mapping], baseline: str) -> list[dict]:
+def against(runs: Runs, baseline: str) -> list[dict]:
     """Compare every method that adds something to `baseline` with it, on the same draws.
 
     Args:
@@ -135,12 +147,11 @@ def against(runs: Sequence[Mapping], baseline: str) -> list[dict]:
     """
     pairs = [
         (arm_name(dataset, count, method), arm_name(dataset, count, baseline))
-        for dataset, counts in l2t_tables.SIZES.items()
+        for dataset, counts in SIZES.items()
         for count in counts
-        for method in report.METHODS[report.METHODS.index(baseline) + 1 :]
+        for method in METHODS[METHODS.index(baseline) + 1 :]
     ]
-    there = {run["arm"] for run in runs}
-    return tables.comparison_rows(runs, [pair for pair in pairs if there.issuperset(pair)], ACCURACY)
+    return tables.comparison_rows(runs, [pair for pair in pairs if runs.have(pair)], ACCURACY)
 
 
 def plus_minus() -> list[dict]:
@@ -152,25 +163,23 @@ def plus_minus() -> list[dict]:
         Rows with dataset, per_class, printed_p, and the p under each of `MEANINGS`; n = 30.
     """
     rows = []
-    for dataset, widths in l2t_tables.HALF_WIDTHS.items():
-        means, counts = l2t_tables.MEANS[dataset], l2t_tables.SIZES[dataset]
+    for dataset, widths in HALF_WIDTHS.items():
+        means, counts = MEANS[dataset], SIZES[dataset]
         for place, pair in enumerate(zip(widths["www"], widths["ww"], strict=True)):
-            printed = l2t_tables.P_VALUES[dataset][place]
+            printed = P_VALUES[dataset][place]
             both = (means["www"][place], means["ww"][place])
             row = {"dataset": dataset, "per_class": str(counts[place])}
             row["printed_p"] = "p > 0.05" if printed is None else f"{printed:.3f}"
-            rows.append(row | {name: stats.p_if(both, pair, l2t_tables.REPEATS, name) for name in MEANINGS})
+            rows.append(row | {name: stats.p_if(both, pair, REPEATS, name) for name in MEANINGS})
     return rows
 
 
-def unbalanced(runs: Sequence[Mapping]) -> list[dict]:
+def unbalanced(runs: Runs) -> list[dict]:
     """Lay table 4 beside ours: the recall of the class of which there are ten images."""
-    own = [run for run in runs if run["arm"] in report.UNBALANCED]
-    reference = {key: value for key, value in report.REFERENCE.items() if key[1] == RECALL}
-    return tables.result_rows(report.NAME, own, reference, metrics=[RECALL])
+    return tables.result_rows(REPORT, runs, arms=list(UNBALANCED), metrics=[RECALL])
 
 
-def hours(runs: Sequence[Mapping]) -> float | None:
+def hours(runs: Runs) -> float | None:
     """Return the hours that all runs of tables 1 to 4 take, by the seconds that stored runs took for an image.
 
     Args:
@@ -180,14 +189,14 @@ def hours(runs: Sequence[Mapping]) -> float | None:
         Hours on what the runs ran on, one run after the other; None where a method has no run.
     """
     total = 0.0
-    for method in report.METHODS:
-        own = [run for run in runs if run["settings"]["method"] == method]
+    for method in METHODS:
+        own = Runs(run for run in runs if run.settings["method"] == method)
         if not own:
             return None
-        batches = [_images(run["settings"]) / _iterations(run["settings"]) for run in own]
-        seconds = [run["metrics"]["iteration_seconds"] / count for run, count in zip(own, batches, strict=True)]
-        arms = [asdict(arm) for arm in report.ARMS.values() if arm.method == method]
-        total += np.median(seconds) * sum(_images(arm) * arm["epochs"] for arm in arms) * l2t_tables.REPEATS
+        batches = [_images(run.settings) / _iterations(run.settings) for run in own]
+        seconds = [run.metrics["iteration_seconds"] / count for run, count in zip(own, batches, strict=True)]
+        arms = [as_stored(arm) for arm in ARMS.values() if arm.method == method]
+        total += np.median(seconds) * sum(_images(arm) * arm["epochs"] for arm in arms) * REPEATS
     return float(total) / 3600
 
 
@@ -201,6 +210,5 @@ def _images(settings: Mapping) -> int:
     return settings["per_class"] * classes - missing
 
 
-def _scores(runs: Sequence[Mapping], arm: str, metric: str) -> list[float]:
-    there = {run["arm"] for run in runs}
-    return list(tables.metric_by_seed(runs, arm, metric).values()) if arm in there else []
+def _scores(runs: Runs, arm: str, metric: str) -> list[float]:
+    return list(runs.scores(arm, metric).values()) if runs.have([arm]) else []

@@ -1,19 +1,15 @@
 """Images of report 003: few of each class, at 32x32, and the source network that has seen others."""
 
-from __future__ import annotations
-
 import functools
-from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 from PIL import Image
 
 from tlkeras import data
 from tlkeras.data import Dataset
-
-if TYPE_CHECKING:
-    import keras
-
+from tlkeras.models import records, weights
+from tlkeras.models.resnet32 import SHIPPED, resnet32
 
 SIDE = 32
 
@@ -66,9 +62,6 @@ def scarce_class(seed: int, classes: int) -> int:
 @functools.cache
 def pretrained() -> dict:
     """Return which source weights there are: Jang et al.'s, else those of this project, named a stand-in."""
-    from tlkeras.models import records, weights
-    from tlkeras.models.resnet32 import SHIPPED
-
     try:
         records.fetch("resnet32")
         return {"name": "official", "fingerprint": records.RECORDS["resnet32"].checksum[:16], "stand_in": False}
@@ -78,6 +71,4 @@ def pretrained() -> dict:
 
 def source() -> keras.Model:
     """Return ResNet32 with the weights of `pretrained`."""
-    from tlkeras.models.resnet32 import resnet32
-
     return resnet32(weights=pretrained()["name"])
