@@ -4,11 +4,25 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers import made_run
 
+from tlkeras.experiments.runs import Runs
 from tlkeras.models import resnet32, weights
-from tlkeras.reports.l2t import images
-from tlkeras.reports.l2t import reported as l2t_tables
+from tlkeras.reports.l2t import claims, images
 from tlkeras.reports.l2t import run as report
+from tlkeras.reports.l2t.settings import (
+    ARMS,
+    MEANS,
+    METHODS,
+    P_VALUES,
+    QUESTIONS,
+    REFERENCE,
+    REPEATS,
+    REPORT,
+    SIZES,
+    TABLES,
+    UNBALANCED,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -21,24 +35,20 @@ def no_official_weights(monkeypatch, tmp_path):
 
 
 def test_the_study_has_the_size_of_the_report():
-    assert len(report.TABLES) * l2t_tables.REPEATS == 1_800
-    assert {settings.method for settings in report.UNBALANCED.values()} == {"scratch", "ww", "www"}
-    for settings in report.ARMS.values():
+    assert len(TABLES) * REPEATS == 1_800
+    assert {settings.method for settings in UNBALANCED.values()} == {"scratch", "ww", "www"}
+    for settings in ARMS.values():
         assert (settings.epochs, settings.batch_size, settings.learning_rate) == (200, 128, 0.1)
-    assert set(report.REFERENCE) - {(arm, "test_accuracy") for arm in report.TABLES} == {
-        (arm, "scarce_recall") for arm in report.UNBALANCED
-    }
+    assert set(REFERENCE) - {(arm, "test_accuracy") for arm in TABLES} == {(arm, "scarce_recall") for arm in UNBALANCED}
 
 
 def test_the_reference_numbers_are_those_of_the_tables():
-    assert report.REFERENCE["stl10_10_www", "test_accuracy"] == {"value": 0.2939, "source": "Table 1, n=30"}
-    assert report.REFERENCE["cifar100_50_scratch", "test_accuracy"]["value"] == 0.2965
-    assert ("cifar10_10_scratch", "test_accuracy") not in report.REFERENCE  # that row cannot be read
-    assert report.REFERENCE["stl10_unbalanced_ww", "scarce_recall"]["value"] == 0.6512
-    for name, sizes in l2t_tables.SIZES.items():
-        assert all(
-            len(values) == len(sizes) == len(l2t_tables.P_VALUES[name]) for values in l2t_tables.MEANS[name].values()
-        )
+    assert REFERENCE["stl10_10_www", "test_accuracy"] == {"value": 0.2939, "source": "Table 1, n=30"}
+    assert REFERENCE["cifar100_50_scratch", "test_accuracy"]["value"] == 0.2965
+    assert ("cifar10_10_scratch", "test_accuracy") not in REFERENCE  # that row cannot be read
+    assert REFERENCE["stl10_unbalanced_ww", "scarce_recall"]["value"] == 0.6512
+    for name, sizes in SIZES.items():
+        assert all(len(values) == len(sizes) == len(P_VALUES[name]) for values in MEANS[name].values())
 
 
 def test_all_methods_get_the_same_images_and_the_same_target_to_start_from():
@@ -48,7 +58,7 @@ def test_all_methods_get_the_same_images_and_the_same_target_to_start_from():
     assert np.bincount(labels[draws[0]]).tolist() == [5] * 10
     starts = [
         report.training(
-            dataclasses.replace(report.settings("stl10_5_ufm", "smoke"), method=method), 3
+            dataclasses.replace(REPORT.settings("stl10_5_ufm", "smoke"), method=method), 3
         ).target.get_weights()
         for method in ("scratch", "ufm")
     ]
@@ -71,7 +81,7 @@ def test_larger_images_are_shrunk_with_antialiasing():
 
 @pytest.mark.parametrize("arm", ["stl10_5_scratch", "stl10_unbalanced_www"])
 def test_a_run_keeps_what_tables_and_figures_need(arm):
-    settings = report.settings(arm, "smoke")
+    settings = REPORT.settings(arm, "smoke")
     result = report.run(settings, seed=1)
     wanted = {"test_accuracy", "test_loss", "train_accuracy", "iteration_seconds"}
     assert set(result.metrics) == wanted | ({"scarce_recall"} if "unbalanced" in arm else set())
@@ -79,7 +89,7 @@ def test_a_run_keeps_what_tables_and_figures_need(arm):
     assert (
         len(result.details["path"]) == settings.epochs + 1 and len(result.history["cross_entropy"]) == settings.epochs
     )
-    asked = set(report.QUESTIONS[settings.method].split())
+    asked = set(QUESTIONS[settings.method].split())
     assert set(result.details["answers"]) == asked
     assert [len(look) for look in result.details["answers"].get("where", [])] == [15] * (3 if asked else 0)
 
@@ -90,3 +100,101 @@ def test_without_the_official_weights_the_source_is_the_one_that_comes_with_the_
     assert known["fingerprint"] == weights.record("resnet32_tinyimagenet")["sha256"][:16]
     own = resnet32.resnet32(weights="tinyimagenet").get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(images.source().get_weights(), own, strict=True))
+
+
+def made(arm, values, metric="test_accuracy"):
+    return Runs(
+        made_run(REPORT, arm, seed, {metric: value}, details={"draw": str(seed)}) for seed, value in enumerate(values)
+    )
+
+
+def noise(seed, count=8):
+    return np.random.default_rng(seed).normal(0, 0.01, count)
+
+
+def test_a_clear_difference_holds_and_says_how_many_runs_the_reported_one_needs():
+    runs = made("stl10_10_www", 0.30 + noise(0)) + made("stl10_10_ww", 0.25 + noise(1))
+    (row,) = claims.findings(runs)
+    assert (row["dataset"], row["per_class"], row["verdict"], row["n"]) == ("stl10", "10", "held", 8)
+    assert row["reported_difference"] == pytest.approx(0.0375) and row["reported_p"] == "0.000"
+    assert row["difference"] == pytest.approx(0.05, abs=0.01) and max(row["p_adjusted"], row["mann_whitney_p"]) < 0.05
+    assert 6 <= row["runs_needed"] < 10
+
+
+def test_so_many_runs_are_needed_that_the_corrected_p_can_decide():
+    runs = Runs()
+    for arm in ("stl10_5", "stl10_10", "cifar10_10"):
+        runs += made(f"{arm}_www", 0.30 + noise(0, 5)) + made(f"{arm}_ww", 0.30 + noise(1, 5) / 100)
+    needed = {row["runs_needed"] for row in claims.findings(runs)} - {None}
+    assert min(needed) >= 7, "three rows: Holm's correction makes 3 / 2**5 of the smallest p of six pairs"
+
+
+def test_how_far_the_meta_networks_went():
+    answers = {
+        "where": [[0.0, 1.0, 3.0], [0.5, 1.0, 3.0]],
+        "what": [[1.0, 1.0], [0.9, 0.8]],
+        "which": [[[1.0]], [[0.7]]],
+    }
+    run = made_run(REPORT, "stl10_10_www", 0, {"test_accuracy": 0.3}, details={"answers": answers})
+    (row,) = claims.learned(Runs([run]))
+    assert (row["iterations"], row["where_moved"], row["what_even"], row["which_low"]) == ("200", 0.5, 0.8, 0.7)
+    assert 0.9 < row["where_alike"] < 1 and row["n"] == 1
+
+
+def test_no_difference_where_one_was_claimed_is_not_shown_and_few_runs_decide_nothing():
+    runs = made("cifar10_30_www", noise(0)) + made("cifar10_30_ww", noise(1))
+    assert claims.findings(runs)[0]["verdict"] == "not contradicted"
+    runs = made("cifar10_30_www", noise(0, 3)) + made("cifar10_30_ww", noise(1, 3))
+    assert claims.findings(runs)[0]["verdict"] == "not decided: n too small"
+    runs = made("cifar10_30_www", noise(0)) + made("cifar10_30_ww", 0.1 + noise(1))
+    assert claims.findings(runs)[0]["verdict"] == "did not hold"
+
+
+def test_the_table_has_a_row_for_every_cell_and_says_what_was_not_run():
+    rows = claims.table(made("cifar10_10_ufm", [0.2, 0.3]), "cifar10")
+    assert len(rows) == 20
+    row = next(row for row in rows if (row["per_class"], row["method"]) == ("10", "ufm"))
+    assert (row["reported"], row["reported_n"], row["mean"], row["n"]) == (0.2069, 30, 0.25, 2)
+    lost = next(row for row in rows if (row["per_class"], row["method"]) == ("10", "scratch"))
+    assert (lost["reported"], lost["reported_n"], lost["mean"], lost["n"]) == (None, 30, None, 0)
+
+
+def test_the_signs_can_only_mean_intervals():
+    rows = claims.plus_minus()
+    assert len(rows) == 9
+    agree = {
+        name: sum((row["printed_p"] == "p > 0.05") == (row[name] > 0.05) for row in rows) for name in claims.MEANINGS
+    }
+    assert agree["95 % interval"] == 9 and agree["standard deviation"] < 9 and agree["standard error"] < 9
+
+
+def test_methods_against_those_with_less_and_the_scarce_class():
+    runs = made("stl10_5_scratch", noise(0)) + made("stl10_5_ufm", 0.1 + noise(1))
+    (row,) = claims.against(runs, "scratch")
+    assert row["verdict"] == "first better"
+    runs += made("stl10_5_ww", 0.2 + noise(2))
+    assert [(row["first"], row["second"]) for row in claims.against(runs, "ufm")] == [("stl10_5_ww", "stl10_5_ufm")]
+    runs = made("stl10_unbalanced_ww", [0.5, 0.7], "scarce_recall")
+    rows = {row["arm"]: row for row in claims.unbalanced(runs)}
+    assert rows["stl10_unbalanced_ww"]["mean"] == pytest.approx(0.6)
+    assert rows["stl10_unbalanced_ww"]["reported"] == 0.6512 and rows["stl10_unbalanced_www"]["n"] == 0
+
+
+def timed(arm, batch_seconds):
+    return made_run(REPORT, arm, 0, {"iteration_seconds": batch_seconds})
+
+
+def test_hours_are_counted_by_the_image():
+    runs = Runs(timed(f"stl10_5_{method}", 1.0) for method in METHODS)  # batches of 50
+    found = claims.hours(runs)
+    assert found > 1
+    same = Runs(timed(f"cifar10_10_{method}", 2.0) for method in METHODS)  # batches of 100
+    assert claims.hours(same) == pytest.approx(found)
+    slower = Runs([*runs[:-1], timed("stl10_5_www", 2.0)])
+    assert found < claims.hours(slower) < 2 * found
+    assert claims.hours(runs[1:]) is None
+
+
+def test_the_scarce_class_has_fewer_images():
+    whole, scarce = (dataclasses.asdict(ARMS[arm]) for arm in ("stl10_100_ww", "stl10_unbalanced_ww"))
+    assert (claims._images(whole), claims._images(scarce)) == (1000, 910)
