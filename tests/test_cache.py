@@ -136,12 +136,22 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(path, monkeypatch):
 
 
 def test_the_lock_clears_what_a_killed_process_left(path):
-    leftover = path.with_name("toy.npz.0123.partial")
-    leftover.write_bytes(b"half")
+    path.with_name(".0123.partial.toy.npz").write_bytes(b"half")
+    folder = path.with_name(".4567.partial.toy.npz") / "train"
+    folder.mkdir(parents=True)
+    (folder / "0.jpg").write_bytes(b"half")
     with cache.locked(path) as writable:
         assert writable
-        assert not leftover.exists()
+        assert not list(path.parent.glob("*.partial.*"))
     assert path.exists()
+
+
+def test_work_is_done_beside_the_file_where_that_can_be_written(path):
+    with cache.working_folder(path) as folder:
+        assert os.path.dirname(folder) == str(path.parent) and folder.endswith(".partial.toy.npz")
+    assert not os.path.exists(folder)
+    with cache.working_folder(path, beside=False) as folder:
+        assert os.path.dirname(folder) != str(path.parent)
 
 
 def test_no_lock_where_the_folder_cannot_be_written(tmp_path):

@@ -1,6 +1,5 @@
-"""Every publisher's format is decoded from a small file made in the same layout."""
+"""Every publisher's format is decoded from a small file made in the same layout; stand-ins are always the same."""
 
-import contextlib
 import gzip
 import io
 import json
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras.data import decoding, sources
+from tlkeras.data import cache, decoding, sources
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 
@@ -187,7 +186,11 @@ def test_emnist_of_tfds_is_turned_upright_and_counts_from_zero(tmp_path, monkeyp
 
     stub = types.SimpleNamespace(load=load, as_numpy=lambda parts: parts)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", stub)
-    monkeypatch.setattr(sources, "open_url", lambda url, method: contextlib.nullcontext())
+    monkeypatch.setattr(sources, "answer", lambda url: 404)
+    with pytest.raises(sources.HttpStatusError, match="HTTP status 404"):
+        decoding.emnist_tfds(tmp_path)
+    assert asked == []
+    monkeypatch.setattr(sources, "answer", lambda url: 200)
     arrays = decoding.emnist_tfds(tmp_path)
     assert asked == [("emnist/letters", ["train", "test"], -1, str(tmp_path))]
     assert np.array_equal(arrays["x_test"], images)
@@ -205,3 +208,65 @@ def test_emnist_of_nist_is_turned_upright_and_counts_from_zero(tmp_path):
     arrays = decoding.emnist_zip(tmp_path)
     assert np.array_equal(arrays["x_train"], images)
     assert arrays["y_test"].tolist() == [0, 1, 2, 23, 24, 25]
+
+
+def test_a_tree_of_images_in_an_archive(tmp_path):
+    layout = {"parts": ("train", "val"), "labels": ("ants", "bees")}
+    names = [f"{part}/{label}/0.jpg" for part in layout["parts"] for label in layout["labels"]]
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        for name in ["photographs/" + name for name in names[1:]] + ["__MACOSX/train/ants/0.jpg"]:
+            archive.writestr(name, b"image")
+    with pytest.raises(sources.WrongContentError, match="no folder in the archive"):
+        decoding.image_folders(tmp_path, **layout)
+    with zipfile.ZipFile(tmp_path / "archive.zip", "a") as archive:
+        archive.writestr("photographs/train/ants/0.jpg", b"image")
+    root = decoding.image_folders(tmp_path, **layout)
+    assert root.name == "photographs" and all((root / name).read_bytes() == b"image" for name in names)
+
+
+@pytest.fixture(scope="module")
+def digits_folder(tmp_path_factory):
+    """Return a folder in which the embedded digits are already parsed: that takes seconds."""
+    folder = tmp_path_factory.mktemp("digits")
+    decoding.digits(folder)
+    return folder
+
+
+def test_embedded_digits_are_balanced_and_always_the_same(digits_folder):
+    arrays = decoding.digits(digits_folder)
+    assert arrays["x_train"].shape == (4000, 28, 28, 1)
+    assert np.bincount(arrays["y_train"]).tolist() == [400] * 10
+    assert np.bincount(arrays["y_test"]).tolist() == [100] * 10
+    everything = np.concatenate([arrays["x_train"], arrays["x_test"]]).reshape(5000, -1)
+    assert len(np.unique(everything, axis=0)) == 5000
+    assert cache.content_fingerprint(arrays) == "9d247c82cd48e214"
+
+
+def test_embedded_digits_are_parsed_once_and_made_again_when_damaged(digits_folder, tmp_path, monkeypatch):
+    folder = shutil.copytree(digits_folder, tmp_path / "datasets")
+    small = {key: value[:10] for key, value in decoding.digits(folder).items()}
+    monkeypatch.setattr(decoding, "_split_digits", lambda: small)
+    assert len(decoding.digits(folder)["x_train"]) == 4000
+    (folder / "mnist_embedded.npz").write_bytes(b"damaged")
+    assert len(decoding.digits(folder)["x_train"]) == 10
+    (folder / "mnist_embedded.npz.json").unlink()
+    monkeypatch.setattr(decoding, "_split_digits", lambda: small | {"y_train": small["y_train"] * 0})
+    assert decoding.digits(folder)["y_train"].tolist() == [0] * 10
+
+
+def test_embedded_digits_need_no_folder_that_can_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(decoding, "_split_digits", lambda: {"x_train": np.zeros(3)})
+    assert list(decoding.digits(tmp_path / "file")) == ["x_train"]
+
+
+@pytest.mark.parametrize(("size", "num_classes"), [(32, 10), (32, 200), (96, 10)])
+def test_patches_of_a_class_differ_and_no_test_patch_is_a_training_patch(size, num_classes):
+    arrays = decoding.patches(size, num_classes, train=4, test=2)
+    assert arrays["x_train"].shape == (4 * num_classes, size, size, 3)
+    assert arrays["x_train"].dtype == np.uint8
+    assert np.bincount(arrays["y_test"]).tolist() == [2] * num_classes
+    assert len(set(arrays["class_names"].tolist())) == num_classes
+    train, test = ({image.tobytes() for image in arrays[key]} for key in ("x_train", "x_test"))
+    assert not train & test
+    assert cache.content_fingerprint(arrays) == cache.content_fingerprint(decoding.patches(size, num_classes, 4, 2))

@@ -1,6 +1,7 @@
 """The official source network: read out of a made checkpoint of its form, fetched once, loaded strictly."""
 
 import dataclasses
+import functools
 from collections import OrderedDict
 
 import numpy as np
@@ -42,8 +43,10 @@ def official(tmp_path, monkeypatch):
     arrays = readers.resnet32_from_checkpoint(path)
     np.savez(tmp_path / "tensors.npz", **arrays)
     checksum = records.tensors_sha256(tmp_path / "tensors.npz")
-    made_from = (sources.Source("official: made", lambda folder: readers.resnet32_from_checkpoint(path)),)
-    record = dataclasses.replace(records.RECORDS["resnet32"], checksum=checksum, made_from=made_from)
+    read = functools.partial(records.tensors_file, lambda folder: readers.resnet32_from_checkpoint(path))
+    record = dataclasses.replace(
+        records.RECORDS["resnet32"], checksum=checksum, sources=(sources.Source("official: made", read),)
+    )
     monkeypatch.setattr(records, "RECORDS", {"resnet32": record})
     return donor
 

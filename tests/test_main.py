@@ -158,14 +158,13 @@ def test_data_describes_all_or_one(capsys, monkeypatch):
     assert [line for line in out.splitlines() if not line.startswith(" ")] == list(data.RECORDS)
     loaded, embedded = [], data.load("mnist", embedded=True)
     monkeypatch.setattr(data, "load", lambda name: loaded.append(name) or embedded)
-    monkeypatch.setattr(data, "folder", lambda name: loaded.append(f"folder {name}"))
     code, out, _ = main(capsys, "data", "mnist")
     assert (code, loaded) == (0, ["mnist"])
     assert out.splitlines()[0] == "mnist"
     assert "    licence: CC BY-SA 3.0, as the Keras documentation states" in out.splitlines()
     assert f"    used fingerprint: {embedded.fingerprint}" in out.splitlines() and "    used stand_in: True" in out
-    assert main(capsys, "data", "hymenoptera")[0] == 0
-    assert loaded[1:] == ["folder hymenoptera"]
+    code, out, _ = main(capsys, "data", "hymenoptera")  # a tree of images is loaded by the same verb
+    assert (code, loaded[1:]) == (0, ["hymenoptera"]) and out.startswith("hymenoptera\n    cached: False")
 
 
 def test_data_that_cannot_be_had_is_no_traceback(capsys):

@@ -105,15 +105,8 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _data(options: argparse.Namespace) -> None:
-    used = {}
-    if options.name:
-        record = data.RECORDS.get(options.name)
-        if record and record.folder:
-            used = {"folder": data.folder(options.name)}
-        else:
-            used = {
-                f"used {key}": value for key, value in data.load(options.name).provenance().items() if key != "name"
-            }
+    loaded = data.load(options.name).provenance() if options.name else {}
+    used = {f"used {key}": value for key, value in loaded.items() if key != "name"}
     for row in data.status(options.name):
         print("\n    ".join([row["name"], *(f"{k}: {v}" for k, v in {**row, **used}.items() if k != "name")]))
 

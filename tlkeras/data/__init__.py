@@ -1,7 +1,8 @@
-"""Data sets by name, with their provenance, and seeded splits."""
+"""Data sets by name, with their provenance, and seeded splits.
 
-from tlkeras.data import loading as loading  # isort: skip
-from tlkeras.data import splits as splits  # isort: skip
+`load` is the one verb: it returns arrays, or a tree of images.
+"""
+
 from tlkeras.data.cache import DamagedFileError as DamagedFileError
 from tlkeras.data.cache import fingerprint as fingerprint
 from tlkeras.data.cache import home as home
@@ -15,3 +16,5 @@ from tlkeras.data.loading import load as load
 from tlkeras.data.loading import status as status
 from tlkeras.data.records import RECORDS as RECORDS
 from tlkeras.data.records import DatasetRecord as DatasetRecord
+from tlkeras.data.splits import few_shot as few_shot
+from tlkeras.data.splits import holdout as holdout

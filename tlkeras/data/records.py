@@ -1,9 +1,11 @@
 """One record a data set: what it holds, where it comes from, and under which licence."""
 
 import difflib
+import functools
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tlkeras.data import decoding
 from tlkeras.data.sources import Remote, Source, debian_package, downloads, npm_package
@@ -15,7 +17,8 @@ class DatasetRecord:
 
     `shape` is that of one image, `sizes` the known (train, test) counts, empty where any will do. `address` is where
     its publisher offers it, `official` and `mirrors` can fetch it, `embedded` needs no network. `editions` says what a
-    content fingerprint stands for. A record with `folder` has image files instead of arrays.
+    content fingerprint stands for. A record with `parts` is a tree of image files part/class/image, with these parts
+    for (train, test); `known_problems` are files in it that everybody has and nobody can use.
     """
 
     name: str
@@ -29,7 +32,13 @@ class DatasetRecord:
     embedded: Source | None = None
     class_names: tuple[str, ...] = ()
     editions: Mapping[str, str] = field(default_factory=dict)
-    folder: Remote | None = None
+    parts: tuple[str, ...] = ()
+    known_problems: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Who can deliver the real data, in the order in which they are asked."""
+        return (self.official, *self.mirrors) if self.official else self.mirrors
 
 
 def _patches(size: int, num_classes: int, train: int, test: int) -> Source:
@@ -171,10 +180,16 @@ _ALL = (
         sizes=((244, 153),),  # without a GIF that says "image not found"
         licence="not stated for the data",
         address=_HYMENOPTERA.url,
+        official=downloads(
+            f"official: {_HYMENOPTERA.url}",
+            (_HYMENOPTERA,),
+            functools.partial(decoding.image_folders, parts=("train", "val"), labels=("ants", "bees")),
+        ),
         class_names=("ants", "bees"),
         editions={"0191fe40e9406d0a": "short sides of at most 256 pixels, JPEG quality 92"},
         embedded=_patches(96, 2, train=24, test=16),
-        folder=_HYMENOPTERA,
+        parts=("train", "val"),
+        known_problems=("train/ants/imageNotFound.gif",),
     ),
 )
 RECORDS: dict[str, DatasetRecord] = {record.name: record for record in _ALL}
@@ -190,4 +205,6 @@ def find(name: str) -> DatasetRecord:
         return RECORDS[name]
     close = difflib.get_close_matches(str(name), RECORDS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
+    if isinstance(name, str) and Path(name).is_dir():
+        hint = f" A folder of images is given as Path({name!r})."
     raise ValueError(f"Expected a data set out of {', '.join(RECORDS)}.{hint} Received: name={name!r}")

