@@ -1,9 +1,11 @@
 """The command line runs, tabulates and describes; what can be foreseen to go wrong is one line and exit code 2."""
 
+import ast
 import contextlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -224,3 +226,9 @@ def test_public_names_are_few_and_there():
     assert set(tlkeras.__all__) <= set(dir(tlkeras))
     with pytest.raises(AttributeError, match=r"no attribute 'tominette'; it has \['BestCheckpoint'"):
         tlkeras.tominette  # noqa: B018
+
+
+def test_editors_see_the_public_names_where_they_are_loaded_from():
+    tree = ast.parse(Path(tlkeras.__file__).read_text(encoding="utf-8"))
+    (mirror,) = [node for node in tree.body if isinstance(node, ast.If)]
+    assert {alias.asname: node.module for node in mirror.body for alias in node.names} == tlkeras._HOMES

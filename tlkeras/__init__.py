@@ -28,8 +28,8 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` is the same, 
     from tlkeras.transfer import finetune as finetune
     from tlkeras.transfer import freeze as freeze
     from tlkeras.transfer import pretrain as pretrain
-    from tlkeras.transfer import recalibrate as recalibrate
     from tlkeras.transfer import recommend as recommend
+    from tlkeras.transfer import two_phases as two_phases
     from tlkeras.visualize import activation_maximization as activation_maximization
     from tlkeras.visualize import grad_cam as grad_cam
 
@@ -44,7 +44,7 @@ _HOMES = {  # loaded on first use, so that `python -m tlkeras table` does not wa
     **dict.fromkeys(("alexnet", "resnet32", "squeezenet", "tominet", "vgg9", "vgg16"), "tlkeras.models"),
     "quiet_start": "tlkeras.startup",
     **dict.fromkeys(
-        ("BestCheckpoint", "Phase", "adapt", "evaluate", "finetune", "freeze", "pretrain", "recalibrate", "recommend"),
+        ("BestCheckpoint", "Phase", "adapt", "evaluate", "finetune", "freeze", "pretrain", "recommend", "two_phases"),
         "tlkeras.transfer",
     ),
     "activation_maximization": "tlkeras.visualize",
