@@ -117,6 +117,15 @@ def test_cifar100_takes_the_fine_labels(tmp_path):
     assert arrays["class_names"].tolist() == ["apple"]
 
 
+def test_a_folder_where_a_file_should_be_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "cifar-100-python.tar.gz", "w:gz") as archive:
+        folder = tarfile.TarInfo("cifar-100-python/train")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+    with pytest.raises(ValueError, match="regular file in the archive. Received: cifar-100-python/train"):
+        decoding.cifar100(tmp_path)
+
+
 @pytest.mark.parametrize("protocol", [2, 5])
 def test_the_unpickler_takes_arrays_and_refuses_code(protocol):
     old = _python2_pickle(IMAGES)
@@ -225,11 +234,10 @@ def test_a_tree_of_images_in_an_archive(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def digits_folder(tmp_path_factory):
-    """Return a folder in which the embedded digits are already parsed: that takes seconds."""
-    folder = tmp_path_factory.mktemp("digits")
-    decoding.digits(folder)
-    return folder
+def digits_folder(own_world):
+    """Return the folder in which the embedded digits are parsed once for all tests: that takes seconds."""
+    decoding.digits(own_world / "datasets")
+    return own_world / "datasets"
 
 
 def test_embedded_digits_are_balanced_and_always_the_same(digits_folder):
@@ -243,7 +251,10 @@ def test_embedded_digits_are_balanced_and_always_the_same(digits_folder):
 
 
 def test_embedded_digits_are_parsed_once_and_made_again_when_damaged(digits_folder, tmp_path, monkeypatch):
-    folder = shutil.copytree(digits_folder, tmp_path / "datasets")
+    folder = tmp_path / "datasets"
+    folder.mkdir()
+    for name in ("mnist_embedded.npz", "mnist_embedded.npz.json"):
+        shutil.copy2(digits_folder / name, folder)
     small = {key: value[:10] for key, value in decoding.digits(folder).items()}
     monkeypatch.setattr(decoding, "_split_digits", lambda: small)
     assert len(decoding.digits(folder)["x_train"]) == 4000

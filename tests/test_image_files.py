@@ -89,6 +89,14 @@ def test_damaged_exif_does_not_matter():
     assert decode_image(content).shape == (12, 16, 3)
 
 
+def test_an_orientation_that_cannot_be_read_is_none(monkeypatch):
+    def transpose(image):
+        raise SyntaxError("not a TIFF file")
+
+    monkeypatch.setattr(images.ImageOps, "exif_transpose", transpose)
+    assert decode_image(encoded(halves())).shape == (12, 16, 3)
+
+
 def noise():
     values = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
     return Image.fromarray(values)

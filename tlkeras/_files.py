@@ -6,7 +6,7 @@ import json
 import os
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,8 +56,9 @@ def write_json(path: Path, content: object, *, indent: int | None = None) -> Non
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
     """Write named arrays as an .npz file atomically."""
+    write: Callable[..., None] = np.savez_compressed if compressed else np.savez
     with replacing(path) as partial, open(partial, "wb") as file:
-        (np.savez_compressed if compressed else np.savez)(file, **arrays)
+        write(file, **arrays)
 
 
 def read_arrays(path: Path, error: type[Exception] = ValueError) -> dict[str, np.ndarray]:

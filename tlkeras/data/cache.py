@@ -49,7 +49,7 @@ def fingerprint(*arrays: np.ndarray) -> str:
         if array.dtype.hasobject:
             raise ValueError(f"A fingerprint needs arrays of numbers or text. Received: dtype={array.dtype}")
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
 
 
@@ -89,10 +89,10 @@ def verify(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     known = read_sidecar(path)
     if known.get("stamp") == _stamp(path):
         return known
-    found = content_fingerprint(arrays)
-    if known and known["fingerprint"] != found:
-        raise damaged(path, f"its content has the fingerprint {found}, on record is {known['fingerprint']}")
-    known = {"source": known.get("source", ""), "fingerprint": found, "stamp": _stamp(path)}
+    content = content_fingerprint(arrays)
+    if known and known["fingerprint"] != content:
+        raise damaged(path, f"its content has the fingerprint {content}, on record is {known['fingerprint']}")
+    known = {"source": known.get("source", ""), "fingerprint": content, "stamp": _stamp(path)}
     with contextlib.suppress(OSError):  # a folder that cannot be written costs the hash each time, nothing else
         _write_sidecar(path, known)
     return known

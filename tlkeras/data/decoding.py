@@ -13,7 +13,7 @@ import pickle
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pooch
@@ -101,7 +101,15 @@ def _cifar_batch(archive: tarfile.TarFile, name: str, label_key: bytes) -> tuple
 
 def _cifar_pickle(archive: tarfile.TarFile, name: str) -> dict[bytes, Any]:
     member = next(member for member in archive.getmembers() if Path(member.name).name == name)
-    return NumpyUnpickler(archive.extractfile(member), encoding="bytes").load()
+    return NumpyUnpickler(_opened(archive, member), encoding="bytes").load()
+
+
+def _opened(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    """Return the content of a file in an archive."""
+    file = archive.extractfile(member)
+    if file is None:
+        raise ValueError(f"Expected a regular file in the archive. Received: {member.name}")
+    return file
 
 
 class NumpyUnpickler(pickle.Unpickler):
@@ -142,7 +150,7 @@ def stl10(folder: Path) -> sources.Arrays:
         for member in archive:  # in file order, because going back means to unpack 2.6 GB again
             name = Path(member.name).name
             if name in ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "class_names.txt"):
-                content[name] = archive.extractfile(member).read()
+                content[name] = _opened(archive, member).read()
     arrays = {"class_names": np.array(content["class_names.txt"].decode().split())}
     for split in SPLITS:
         images = np.frombuffer(content[f"{split}_X.bin"], np.uint8).reshape(-1, 3, 96, 96)
@@ -181,7 +189,7 @@ def emnist_tfds(folder: Path) -> sources.Arrays:
     import tensorflow_datasets as tfds  # here, because it loads TensorFlow
 
     parts = tfds.load("emnist/letters", split=list(SPLITS), batch_size=-1, data_dir=str(folder))
-    arrays = {}
+    arrays: sources.Arrays = {}
     for split, part in zip(SPLITS, tfds.as_numpy(parts), strict=True):
         arrays |= {f"x_{split}": part["image"], f"y_{split}": part["label"]}
     return _upright(arrays)

@@ -70,7 +70,7 @@ def squares(images: Sequence[np.ndarray], side: int) -> np.ndarray:
     """
     fitted = np.empty((len(images), side, side, 3), np.uint8)
     for index, image in enumerate(images):
-        fitted[index] = ImageOps.fit(Image.fromarray(image), (side, side), Image.Resampling.BILINEAR)
+        fitted[index] = np.asarray(ImageOps.fit(Image.fromarray(image), (side, side), Image.Resampling.BILINEAR))
     return fitted
 
 

@@ -55,11 +55,13 @@ class Dataset(images.LoadedData):
 @overload
 def load(  # type: ignore[overload-overlap]  # of the records, this one alone is a tree
     name: Literal["hymenoptera"] | Path, *, embedded: bool | None = None, short_side: int | None = SHORT_SIDE
-) -> ImageTree: ...
+) -> ImageTree:
+    """Load a tree of images."""
 
 
 @overload
-def load(name: str, *, embedded: bool | None = None) -> Dataset: ...
+def load(name: str, *, embedded: bool | None = None) -> Dataset:
+    """Load arrays."""
 
 
 def load(name: str | Path, *, embedded: bool | None = None, short_side: int | None = SHORT_SIDE) -> Dataset | ImageTree:
@@ -175,9 +177,6 @@ def _stand_in(record: DatasetRecord, source: sources.Source) -> Dataset | ImageT
     return _dataset(record, arrays, source.label, cache.content_fingerprint(arrays), stand_in=True)
 
 
-# Arrays
-
-
 def _real_arrays(record: DatasetRecord) -> Dataset:
     return sources.obtain(
         _path(record),
@@ -250,9 +249,6 @@ def _dataset(
         licence=record.licence,
         extras={key: value for key, value in arrays.items() if key not in (*cache.CONTENT, "class_names")},
     )
-
-
-# Trees of image files
 
 
 def _real_tree(record: DatasetRecord, short_side: int | None) -> ImageTree:
