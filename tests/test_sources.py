@@ -3,16 +3,18 @@
 import functools
 import hashlib
 import http.server
+import pickle
 import stat
 import sys
 import tarfile
 import threading
 import time
 
+import filelock
 import numpy as np
 import pytest
 
-from tlkeras.data import DamagedFileError, cache, sources
+from tlkeras.data import DamagedFileError, sources
 from tlkeras.data.sources import Remote, Source
 
 CONTENT = bytes(range(256)) * 40
@@ -206,6 +208,7 @@ def test_every_reason_is_told_and_nothing_is_left(path):
         "decoder: KeyError: 'labels'",
         "wrong: another checksum",
     ]
+    assert pickle.loads(pickle.dumps(caught.value)).reasons == caught.value.reasons
     assert str(caught.value).startswith("Tried:\n  cache: no complete copy")
     assert left(path) == []
     assert obtain(path, *tried, gives("mirror", "right"), check=check) == ("right", "mirror")
@@ -390,9 +393,10 @@ def test_a_failing_tool_is_run_once(tools, work, monkeypatch, script, message):
 def test_a_source_works_in_the_cache_folder_and_the_lock_is_held(path):
     def fetch(folder):
         assert folder.parent == path.parent and folder.name.endswith(f".partial.{path.name}")
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(f"{path}.lock", timeout=0).acquire()
         (folder / "delivered").write_text("text")
         return folder / "delivered"
 
     assert obtain(path, Source("official", fetch))[1] == "official"
-    with cache.locked(path):
-        assert left(path) == ["thing.bin"]
+    assert left(path) == ["thing.bin"]

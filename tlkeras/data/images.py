@@ -183,10 +183,10 @@ def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
     """
     problems: list[str] = []
     paths = _image_paths(root, problems)
-    found: dict[str, dict[str, list]] = {}
+    by_split: dict[str, dict[str, list]] = {}
     digest = hashlib.sha256()
     for split, label, path in _files.progress(paths, "reading images"):
-        members = found.setdefault(split, {}).setdefault(label, [])
+        members = by_split.setdefault(split, {}).setdefault(label, [])
         name = f"{split}/{label}/{_text(path.name)}"
         try:
             content = _content(path)
@@ -194,7 +194,7 @@ def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
             digest.update(name.encode() + hashlib.sha256(content).digest())
         except (NotAnImageError, OSError) as error:
             problems.append(f"{name}: {error}")
-    return _tree(_text(root.name), found, problems, digest.hexdigest()[:16])
+    return _tree(_text(root.name), by_split, problems, digest.hexdigest()[:16])
 
 
 def _image_paths(root: Path, problems: list[str]) -> list[tuple[str, str, Path]]:
@@ -239,14 +239,14 @@ def _text(name: str) -> str:
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
 
 
-def _tree(name: str, found: Mapping[str, Mapping[str, list]], problems: list[str], fingerprint: str) -> ImageTree:
+def _tree(name: str, by_split: Mapping[str, Mapping[str, list]], problems: list[str], fingerprint: str) -> ImageTree:
     """Gather the images by split, with the classes of all splits; what lacks images is a problem."""
-    splits = {split: by_class for split, by_class in found.items() if any(by_class.values())}
-    known = sorted({label for by_class in found.values() for label in by_class})
+    splits = {split: by_class for split, by_class in by_split.items() if any(by_class.values())}
+    known = sorted({label for by_class in by_split.values() for label in by_class})
     classes = [label for label in known if any(by_class.get(label) for by_class in splits.values())]
     problems = [
         *problems,
-        *(f"{split}: no images" for split in found if split not in splits),
+        *(f"{split}: no images" for split in by_split if split not in splits),
         *(f"{label}: no images in any split, left out" for label in known if label not in classes),
         *(f"{s}/{c}: no images" for s in splits for c in classes if not splits[s].get(c)),
         *(["one class only: there is nothing to tell apart"] if len(classes) == 1 else []),

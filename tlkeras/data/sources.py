@@ -65,8 +65,11 @@ class NoSourceError(RuntimeError):
     """No source delivered; `reasons` has one line for each, the cache first."""
 
     def __init__(self, reasons: list[str]) -> None:
-        super().__init__("\n  ".join(["Tried:", *reasons]))
+        super().__init__(reasons)
         self.reasons = reasons
+
+    def __str__(self) -> str:
+        return "\n  ".join(["Tried:", *self.reasons])
 
 
 @dataclass(frozen=True)
