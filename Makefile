@@ -6,11 +6,15 @@ PROFILE ?= $(TLKERAS_PROFILE)
 
 INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/python
-# Tests see embedded data only, and never the reader's own cache.
-SMOKE := TLKERAS_PROFILE=smoke TLKERAS_HOME=$(abspath build)/home TF_CPP_MIN_LOG_LEVEL=3 TQDM_DISABLE=1
+# Tests see embedded data only, and never the reader's own cache; one thread each, since they run side by side.
+SMOKE := TLKERAS_PROFILE=smoke TLKERAS_HOME=$(abspath build)/home TF_CPP_MIN_LOG_LEVEL=3 TQDM_DISABLE=1 \
+	TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=1
+# A file of tests, or a notebook, stays in one process; tests/conftest.py puts those first that take longest.
+BESIDE := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test notebooks paper bench pretrain clean
+.PHONY: help install run test coverage notebooks readme paper bench pretrain clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -30,20 +34,25 @@ $(INSTALLED): requirements.txt pyproject.toml
 run: $(INSTALLED) ## run every notebook in minutes (PROFILE=quick) and render it: build/index.html
 	@$(RUN) -m tools.notebooks --output build --profile $(or $(PROFILE),quick)
 
-test: $(INSTALLED) ## lint, unit tests and notebook tests, which need no network: about 12 minutes from a fresh clone
+test: $(INSTALLED) ## lint, types, unit tests and notebook tests, which need no network: minutes
 	@echo "== ruff"
 	@$(RUN) -m ruff check --quiet . && $(RUN) -m ruff format --check --quiet . && echo "clean"
-	@echo "== pytest"
-	@$(SMOKE) $(RUN) -m pytest -q tests
-	@echo "== notebooks (profile smoke)"
-	@$(SMOKE) $(RUN) -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
-		--nbval-sanitize-with tests/notebooks/sanitize.cfg notebooks
+	@echo "== mypy"
+	@$(RUN) -m mypy --no-error-summary && echo "clean"
+	@echo "== pytest: unit tests, and notebooks in the smoke profile, side by side"
+	@$(SMOKE) $(RUN) -m pytest -q $(BESIDE) $(NBVAL) tests notebooks
+
+coverage: $(INSTALLED) ## which lines of the package the unit tests run
+	@$(SMOKE) $(RUN) -m pytest -q $(BESIDE) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage tests
 
 notebooks: $(INSTALLED) ## run every notebook (PROFILE=paper) and store it with its outputs
 	@$(RUN) -m tools.notebooks --output build --profile $(or $(PROFILE),paper) --in-place
 
 paper: $(INSTALLED) ## all reports at their own sizes: resumes where it was stopped; RAY=auto: on a Ray cluster
 	@$(RUN) -m tlkeras run all --profile paper $(if $(RAY),--executor ray --address $(RAY))
+
+readme: $(INSTALLED) ## write the tables of README.md from results/
+	@$(RUN) -m tools.readme
 
 bench: $(INSTALLED) ## measure speed
 	@$(RUN) -m tlkeras bench

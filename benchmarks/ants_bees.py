@@ -70,9 +70,13 @@ def _plain(model: keras.Model, arm: Settings, train: Pair, validation: Pair) -> 
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
     freeze(model, "head", learning_rate=arm.learning_rate)
     model.fit(
-        *train, validation_data=validation, batch_size=arm.batch_size, epochs=1 + MEASURED[arm.network], verbose=0,
+        *train,
+        validation_data=validation,
+        batch_size=arm.batch_size,
+        epochs=1 + MEASURED[arm.network],
+        verbose=0,
         callbacks=[clock],
-    )  # fmt: skip
+    )
     return arm.epochs * statistics.median(np.diff(ends)[1:])
 
 
@@ -140,6 +144,10 @@ def _measure(name: str, file: Path) -> dict:
 def _row(name: str, ours: float, peer: float | None, equal: str) -> dict:
     ratio = None if peer is None else round(peer / ours, 2 if peer / ours < 10 else 1)
     return {
-        "name": name, "ours": round(ours, 2), "peer": None if peer is None else round(peer, 2), "ratio": ratio,
-        "unit": "s", "equal": equal,
-    }  # fmt: skip
+        "name": name,
+        "ours": round(ours, 2),
+        "peer": None if peer is None else round(peer, 2),
+        "ratio": ratio,
+        "unit": "s",
+        "equal": equal,
+    }

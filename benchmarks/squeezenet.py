@@ -103,6 +103,10 @@ def _run(module: str, *arguments: str) -> dict:
 def _row(name: str, ours: float, peer: float | None, equal: str, unit: str = "s") -> dict:
     ratio = None if peer is None else round(peer / ours, 2 if peer / ours < 10 else 1)
     return {
-        "name": name, "ours": round(ours, 2), "peer": None if peer is None else round(peer, 2), "ratio": ratio,
-        "unit": unit, "equal": equal,
-    }  # fmt: skip
+        "name": name,
+        "ours": round(ours, 2),
+        "peer": None if peer is None else round(peer, 2),
+        "ratio": ratio,
+        "unit": unit,
+        "equal": equal,
+    }

@@ -27,9 +27,12 @@ def _frozen() -> list[dict]:
     parts = cut(arm.dataset, arm.per_class, arm.test_count, seed=0)
     clocks = {"ours": _Clock(), "peer": _Clock()}
     row = timing.compare(
-        "frozen base, whole training vs fit", lambda: _cached(arm, parts, clocks["ours"]),
-        lambda: _plain(arm, parts, clocks["peer"]), "", repeats=1,
-    )  # fmt: skip
+        "frozen base, whole training vs fit",
+        lambda: _cached(arm, parts, clocks["ours"]),
+        lambda: _plain(arm, parts, clocks["peer"]),
+        "",
+        repeats=1,
+    )
     accuracy = " and ".join(f"{clock.accuracy:.3f}" for clock in clocks.values())
     equal = (
         f"SqueezeNet at {arm.resolution} px, only conv10 trained, {len(parts['train'][0]):,} CIFAR-10 images, batch "
@@ -74,9 +77,13 @@ def _plain(arm: Quadrant, parts: dict[str, Pair], clock: "_Clock") -> None:
     model = _model(arm, parts["train"])
     freeze(model, strategies.layers_to_train(model, "freeze_base"), learning_rate=arm.head_rate)
     model.fit(
-        *parts["train"], batch_size=arm.batch_size, epochs=arm.head_epochs + arm.epochs,
-        validation_data=parts["test"], verbose=0, callbacks=[clock],
-    )  # fmt: skip
+        *parts["train"],
+        batch_size=arm.batch_size,
+        epochs=arm.head_epochs + arm.epochs,
+        validation_data=parts["test"],
+        verbose=0,
+        callbacks=[clock],
+    )
 
 
 class _Clock(keras.callbacks.Callback):

@@ -25,9 +25,13 @@ def compare(
             times[side].append(time.perf_counter() - started)
     mine, theirs = statistics.median(times["ours"]), statistics.median(times["peer"])
     return {
-        "name": name, "ours": round(mine, 3), "peer": round(theirs, 3), "ratio": round(theirs / mine, 1),
-        "unit": "s", "equal": equal,
-    }  # fmt: skip
+        "name": name,
+        "ours": round(mine, 3),
+        "peer": round(theirs, 3),
+        "ratio": round(theirs / mine, 1),
+        "unit": "s",
+        "equal": equal,
+    }
 
 
 def median_seconds(call: Callable[[], object], repeats: int, warm: int = 1) -> float:

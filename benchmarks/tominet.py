@@ -29,12 +29,20 @@ def rows() -> list[dict]:
     )
     ours = functools.partial(_cached_head, arm, cut)
     found = [
-        timing.compare("head phase vs fit", ours, functools.partial(_plain_fit, arm, cut, None),
-                       equal + "peer: fit as it is, validation batch 32"),
-        timing.compare("head phase vs fit, validation batch 1000", ours, functools.partial(_plain_fit, arm, cut, 1000),
-                       equal + "both: validation batch 1000"),
+        timing.compare(
+            "head phase vs fit",
+            ours,
+            functools.partial(_plain_fit, arm, cut, None),
+            equal + "peer: fit as it is, validation batch 32",
+        ),
+        timing.compare(
+            "head phase vs fit, validation batch 1000",
+            ours,
+            functools.partial(_plain_fit, arm, cut, 1000),
+            equal + "both: validation batch 1000",
+        ),
         _loading(),
-    ]  # fmt: skip
+    ]
     return found + _study()
 
 
@@ -51,9 +59,13 @@ def _plain_fit(arm: Settings, cut: dict, validation_batch_size: int | None) -> N
     model = _model(arm)
     freeze(model, "head", learning_rate=arm.learning_rate)
     model.fit(
-        *cut["train"], batch_size=arm.batch_size, epochs=arm.head_epochs, validation_data=cut["validation"],
-        validation_batch_size=validation_batch_size, verbose=0,
-    )  # fmt: skip
+        *cut["train"],
+        batch_size=arm.batch_size,
+        epochs=arm.head_epochs,
+        validation_data=cut["validation"],
+        validation_batch_size=validation_batch_size,
+        verbose=0,
+    )
 
 
 def _loading() -> dict:

@@ -62,9 +62,15 @@ def peer(model: keras.Model, *, batch: int) -> np.ndarray:
         with warnings.catch_warnings():  # it calls the model with a list
             warnings.filterwarnings("ignore", "The structure of `inputs`", UserWarning)
             found.append(
-                visualizer(score, starts[first : first + batch], input_modifiers=clip, regularizers=[], steps=STEPS,
-                           optimizer=adam)
-            )  # fmt: skip
+                visualizer(
+                    score,
+                    starts[first : first + batch],
+                    input_modifiers=clip,
+                    regularizers=[],
+                    steps=STEPS,
+                    optimizer=adam,
+                )
+            )
     return np.concatenate(found)
 
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from tlkeras.__main__ import _reports
+from tlkeras.reports import REPORTS
 from tools import readme
 
 TEXT = readme.README.read_text(encoding="utf-8")
 
 
 def test_results_table_is_what_the_store_gives():
-    assert readme.replace_block(TEXT, "results", readme.results(_reports("all"))) == TEXT
+    assert readme.replace_block(TEXT, "results", readme.results(REPORTS.values())) == TEXT
 
 
 def test_speed_table_is_what_was_recorded():

@@ -1,12 +1,14 @@
 """Command line: `python -m tlkeras run | table | bench | data | pretrain`."""
 
 import argparse
+import importlib
 import json
 import os
 import sys
+from types import ModuleType
 
 from tlkeras import data, startup
-from tlkeras.experiments import executors, runs, tables
+from tlkeras.experiments import environment, executors, runs, tables
 from tlkeras.experiments.report import Report, profile
 from tlkeras.reports import REPORTS
 
@@ -46,9 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="speed against a peer, both in one run")
     bench.add_argument("name", nargs="*", help="default: all")
     bench.add_argument("--json", action="store_true", help="rows as JSON")
-    bench.add_argument(
-        "--readme", action="store_true", help="record the rows in results/ and write them into README.md"
-    )
+    bench.add_argument("--record", action="store_true", help="store the rows in results/benchmarks.json")
     bench.set_defaults(command=_bench)
     data = commands.add_parser("data", help="what is cached, from which source, fingerprint, licence")
     data.add_argument("name", nargs="?", help="fetch this data set if it is not there, and describe it")
@@ -85,23 +85,29 @@ def _table(options: argparse.Namespace) -> None:
 
 def _bench(options: argparse.Namespace) -> None:
     startup.quiet_start()
-    import benchmarks
-    from tools import readme
-
+    benchmarks = _benchmarks()
     try:
         rows = benchmarks.run(options.name)
     except ModuleNotFoundError as error:
         raise RuntimeError(
             f"Expected the peers to be installed: pip install -e '.[bench]'. Received: {error}"
         ) from None
-    if options.readme:
-        readme.record_speed(rows)
+    if options.record:
+        benchmarks.record(rows)
     if options.json:
         print(json.dumps(rows, indent=1))
         return
     for row in rows:
         peer = "" if row["peer"] is None else f", peer {row['peer']} {row['unit']}, ratio {row['ratio']}x"
         print(f"{row['name']}: ours {row['ours']} {row['unit']}{peer}\n    equal: {row['equal']}")
+
+
+def _benchmarks() -> ModuleType:
+    """Import the benchmarks, which lie beside the package in a checkout and are not installed with it."""
+    if not (environment.REPOSITORY / "benchmarks").is_dir():
+        raise RuntimeError(f"Expected a checkout of tlkeras, with benchmarks/. Received: {environment.REPOSITORY}")
+    sys.path.insert(0, str(environment.REPOSITORY))
+    return importlib.import_module("benchmarks")
 
 
 def _data(options: argparse.Namespace) -> None:

@@ -21,8 +21,9 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from tqdm import tqdm
 
-from tlkeras.experiments.runs import PROFILES, write_text
-from tlkeras.experiments.runs import profile as named_profile
+from tlkeras._files import write_text
+from tlkeras.experiments.report import PROFILES
+from tlkeras.experiments.report import profile as named_profile
 
 TEMPLATE = Path(__file__).with_name("index.html")
 
@@ -46,7 +47,7 @@ class Outcome:
         return self.error is None
 
 
-class _ThisPython(KernelSpecManager):
+class _ThisPython(KernelSpecManager):  # type: ignore[misc]
     """Starts the kernel with the running interpreter, whatever a user has registered as `python3`."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:

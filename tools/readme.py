@@ -1,8 +1,8 @@
-"""The README's tables: made from what is stored in `results/`, between markers, never typed by hand."""
+"""Write the README's tables, `make readme`: they are made from what is stored in `results/`, never typed by hand."""
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from tlkeras._files import write_text
 from tlkeras.experiments import environment, runs, tables
@@ -41,21 +41,6 @@ def speed() -> str:
     return "\n".join(lines)
 
 
-def write_results() -> None:
-    """Write `results` of all reports into the README."""
-    _update("results", results(REPORTS.values()))
-
-
-def record_speed(rows: Sequence[dict]) -> None:
-    """Store benchmark rows, replacing those of the same names, and write `speed` into the README."""
-    about = environment.describe()
-    stored = json.loads(SPEED.read_text(encoding="utf-8")) if SPEED.exists() else []
-    fresh = [{**row, "date": about["date"][:10], "device": about["device"]} for row in rows]
-    kept = [row for row in stored if row["name"] not in {new["name"] for new in fresh}]
-    write_text(SPEED, json.dumps(kept + fresh, indent=1) + "\n")
-    _update("speed", speed())
-
-
 def replace_block(text: str, name: str, content: str) -> str:
     """Return `text` with `content` between `<!-- name:begin ... -->` and `<!-- name:end -->`.
 
@@ -69,5 +54,13 @@ def replace_block(text: str, name: str, content: str) -> str:
     return replaced
 
 
-def _update(name: str, content: str) -> None:
-    write_text(README, replace_block(README.read_text(encoding="utf-8"), name, content))
+def main() -> None:
+    """Write both tables into README.md."""
+    text = README.read_text(encoding="utf-8")
+    for name, content in (("results", results(REPORTS.values())), ("speed", speed())):
+        text = replace_block(text, name, content)
+    write_text(README, text)
+
+
+if __name__ == "__main__":
+    main()
