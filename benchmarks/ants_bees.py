@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from benchmarks.ants_bees_step import THREADS
+from tlkeras._files import write_arrays
 from tlkeras.models import alexnet, weights
-from tlkeras.models.alexnet import FILTERS
 from tlkeras.models.vgg import VGG16_BLOCKS
 from tlkeras.reports.ants_bees import photographs
 from tlkeras.reports.ants_bees.networks import build
@@ -28,7 +28,6 @@ FROZEN = Settings(train="head", views=1, mirrored=False)  # what can be cached: 
 MEASURED = {"alexnet": 2, "vgg16": 1}  # epochs of the peer after the first
 EPOCH = -(-(244 + 122) // 4)  # steps
 SIDE, BATCH, ROUNDS = 224, 4, 5
-WIDE = {"filters": FILTERS, "blocks": VGG16_BLOCKS}  # the networks, as they are
 
 
 def rows() -> list[dict]:
@@ -86,7 +85,7 @@ def _epochs() -> list[dict]:
         file = Path(folder) / "batch.npz"
         _write_batch(file)
         sides = ("ours", "pytorch") if importlib.util.find_spec("torch") else ("ours",)
-        found = {name: [] for name in sides}
+        found: dict[str, list[dict]] = {name: [] for name in sides}
         for _ in range(ROUNDS):
             for name in sides:
                 found[name].append(_measure(name, file))
@@ -112,11 +111,11 @@ def _peer(found: dict[str, list[dict]]) -> str:
 def _memory() -> dict:
     """Say how much memory full training of VGG16 takes at its peak."""
     images, labels = _images(2 * BATCH)
-    longest = max(map(len, WIDE["blocks"]))
-    blocks = np.array([[*block, *[0] * (longest - len(block))] for block in WIDE["blocks"]])
+    longest = max(map(len, VGG16_BLOCKS))
+    blocks = np.array([[*block, *[0] * (longest - len(block))] for block in VGG16_BLOCKS])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "images.npz"
-        np.savez(file, images=images, labels=labels, blocks=blocks)
+        write_arrays(file, {"images": images, "labels": labels, "blocks": blocks})
         peak = _measure("memory", file)["peak_mib"]
     equal = f"all layers, batch {BATCH}, {SIDE} px, Adam, validation and checkpoint too; peak of the process"
     return {"name": "memory of all VGG16", "ours": peak, "peer": None, "ratio": None, "unit": "MiB", "equal": equal}
@@ -130,10 +129,10 @@ def _images(count: int) -> Pair:
 
 def _write_batch(file: Path) -> None:
     keras.utils.set_random_seed(0)
-    model = alexnet(2, (SIDE, SIDE, 3), weights=None, filters=WIDE["filters"])
+    model = alexnet(2, (SIDE, SIDE, 3), weights=None)
     tensors = {name: np.asarray(variable) for name, variable in weights.tensor_names(model).items()}
     images, labels = _images(BATCH)
-    np.savez(file, images=images, labels=labels, **tensors)
+    write_arrays(file, {"images": images, "labels": labels, **tensors})
 
 
 def _measure(name: str, file: Path) -> dict:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from tlkeras.l2t import LearningToTransfer, Settings
 from tlkeras.models import resnet32 as source_network
 from tlkeras.models import vgg as target_network
 
-METHODS = {  # the questions asked
+METHODS: dict[str, dict[str, Any]] = {  # the questions asked
     "scratch": {"what": False, "where": False},
     "ufm": {"what": False, "where": False},
     "ww": {},

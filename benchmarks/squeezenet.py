@@ -4,7 +4,6 @@ What was tried and is no part of a row: channels first (slower), and an input pi
 the batches (no faster).
 """
 
-import functools
 import importlib.util
 import json
 import statistics
@@ -17,6 +16,7 @@ import keras
 import numpy as np
 
 from benchmarks.squeezenet_step import SIDES, THREADS
+from tlkeras._files import write_arrays
 from tlkeras.models import squeezenet, weights
 
 COUNT, EPOCHS, SIDE = 8_000, 5, 96
@@ -46,7 +46,7 @@ def _steps(side: int, batch_size: int) -> list[dict]:
         file = Path(folder) / "batch.npz"
         _write_batch(file, side, batch_size)
         sides = ("ours", "pytorch") if importlib.util.find_spec("torch") else ("ours",)
-        found = {name: [] for name in sides}
+        found: dict[str, list[dict]] = {name: [] for name in sides}
         for _ in range(ROUNDS):
             for name in sides:
                 found[name].append(_measure(name, file))
@@ -57,11 +57,12 @@ def _steps(side: int, batch_size: int) -> list[dict]:
         equal += f"; peer: PyTorch, channels_last, fused Adam; same weights, logits differ by {error:.0e} relative"
     else:
         equal += "; PyTorch is not installed (extra: bench)"
-    seconds = functools.partial(_median_of, found)
-    return [
-        _row(f"{title}, {side} px, batch {batch_size}", *(1000 * s if s else None for s in seconds(key)), equal, "ms")
-        for title, key in (("training step vs PyTorch", "train"), ("forward pass vs PyTorch", "infer"))
-    ]
+    rows = []
+    for title, key in (("training step vs PyTorch", "train"), ("forward pass vs PyTorch", "infer")):
+        ours, peer = _median_of(found, key)
+        peer = 1000 * peer if peer else None
+        rows.append(_row(f"{title}, {side} px, batch {batch_size}", 1000 * ours, peer, equal, "ms"))
+    return rows
 
 
 def _variants(side: int, batch_size: int) -> list[dict]:
@@ -88,7 +89,8 @@ def _write_batch(file: Path, side: int, batch_size: int) -> None:
     tensors = {name: np.asarray(variable) for name, variable in weights.tensor_names(model).items()}
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (batch_size, side, side, 3)).astype(np.uint8)
-    np.savez(file, images=images, labels=generator.integers(0, 10, batch_size).astype(np.int32), **tensors)
+    labels = generator.integers(0, 10, batch_size).astype(np.int32)
+    write_arrays(file, {"images": images, "labels": labels, **tensors})
 
 
 def _measure(name: str, file: Path) -> dict:

@@ -42,16 +42,21 @@ def ours(
 
     keras.config.set_dtype_policy(policy)
     images, labels = arrays["images"], arrays["labels"]
-    options = {"weights": None, "preprocessing": "unit", "dropout": 0.0, "classifier_activation": None}
-    model = squeezenet(10, images.shape[1:], **options)
+    shape = images.shape[1:]
+    model = squeezenet(10, shape, weights=None, preprocessing="unit", dropout=0.0, classifier_activation=None)
     for name, variable in weights.tensor_names(model).items():
         variable.assign(arrays[name])
     forward, batch = compiled_forward(model), tf.constant(images)
     logits = np.asarray(forward(batch))
     infer = median_seconds(lambda: forward(batch).numpy(), STEPS, warm=3)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    options = {"metrics": ["accuracy"], "steps_per_execution": steps_per_execution, "jit_compile": xla}
-    model.compile(keras.optimizers.Adam(RATE), loss, **options)
+    model.compile(
+        keras.optimizers.Adam(RATE),
+        loss,
+        metrics=["accuracy"],
+        steps_per_execution=steps_per_execution,
+        jit_compile=xla,
+    )
     batches = untuned(tf.data.Dataset.from_tensors((batch, tf.constant(labels))).repeat(STEPS).prefetch(2))
     train = median_seconds(lambda: model.fit(batches, verbose=0), 5) / STEPS
     return {"train": train, "infer": infer, "logits": logits.tolist()}

@@ -69,8 +69,16 @@ def _cached(arm: Quadrant, parts: dict[str, Pair], clock: "_Clock") -> None:
     model = _model(arm, parts["train"])
     epochs = arm.head_epochs + arm.epochs
     phases = strategies.phases(model, "freeze_base", epochs=epochs, head_rate=arm.head_rate)
-    options = {"seed": 0, "batch_size": arm.batch_size, "cache": FeatureCache(), "callbacks": lambda: [clock]}
-    finetune(model, parts["train"], parts["test"], phases, **options)
+    finetune(
+        model,
+        parts["train"],
+        parts["test"],
+        phases,
+        seed=0,
+        batch_size=arm.batch_size,
+        cache=FeatureCache(),
+        callbacks=lambda: [clock],
+    )
 
 
 def _plain(arm: Quadrant, parts: dict[str, Pair], clock: "_Clock") -> None:
@@ -96,7 +104,7 @@ class _Clock(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Note the time and the accuracy."""
         self.ends.append(time.perf_counter())
-        self.accuracy = logs["val_accuracy"]
+        self.accuracy = (logs or {})["val_accuracy"]
 
     def median(self) -> float:
         """Return the median seconds of an epoch after the first."""

@@ -21,7 +21,8 @@ def rows() -> list[dict]:
     arm = REPORT.settings("letters", "paper")
     cut = report.parts(arm, seed=0)
     count = arm.validation_count
-    cut["validation"] = tuple(np.resize(part, (count, *part.shape[1:])) for part in cut["validation"])  # of a stand-in
+    images, labels = cut["validation"]
+    cut["validation"] = np.resize(images, (count, *images.shape[1:])), np.resize(labels, count)  # of a stand-in
     equal = (
         "TomiNet, conv layers frozen, letters weights, same 100 digits, batch 32, Adam 1e-3, "
         f"{arm.head_epochs} epochs, validation on {count:,} digits every epoch, tracing and feature extraction "

@@ -47,7 +47,7 @@ class Outcome:
         return self.error is None
 
 
-class _ThisPython(KernelSpecManager):  # type: ignore[misc]
+class _ThisPython(KernelSpecManager):
     """Starts the kernel with the running interpreter, whatever a user has registered as `python3`."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
@@ -215,7 +215,7 @@ def _card(outcome: Outcome) -> str:
     page = html.escape(outcome.target.with_suffix(".html").name)
     picture = f'<img src="{outcome.thumbnail}" alt="">' if outcome.thumbnail else ""
     verdict = "passed" if outcome.passed else "failed"
-    error = "" if outcome.passed else f'<p class="error">{html.escape(outcome.error)}</p>'
+    error = f'<p class="error">{html.escape(outcome.error)}</p>' if outcome.error else ""
     return f"""<article>
 <a class="figure" href="{page}" tabindex="-1" aria-hidden="true">{picture}</a>
 <div>

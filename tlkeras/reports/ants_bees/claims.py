@@ -75,7 +75,8 @@ def times(runs: Runs) -> list[dict]:
         Rows with network, way, reported (s), reported_relative, seconds_per_epoch (median), relative, n. The numbers
         of ways that were not run are None.
     """
-    runs, rows = _with_epoch_seconds(runs), []
+    runs = _with_epoch_seconds(runs)
+    rows: list[dict] = []
     for network in NETWORKS:
         arms = [f"{network}_{way}" for way in WAYS]
         if not runs.have(arms):

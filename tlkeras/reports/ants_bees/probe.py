@@ -54,7 +54,9 @@ def cached_features(images: np.ndarray, arm: Settings, count: int) -> list[list[
         keras.utils.set_random_seed(0)  # of random weights, where no others are to be had
         model = build(network, arm)
         freeze(model, "head")
-        base, _ = features.split(model)
+        halves = features.split(model)
+        assert halves, "a model of which the head alone is trained has a frozen part"
+        base, _ = halves
         pooled = arm.probe == "pooled"
         computed = photographs.cache().features(_pooled(base) if pooled else base, images)
         parts = np.split(computed, 2 if pooled else 1, axis=1)

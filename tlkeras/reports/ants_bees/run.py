@@ -54,14 +54,15 @@ def run(arm: Settings, seed: int) -> Result:
         return probe.run(arm, seed)
     _, history, log_odds, collapsed_at = train(arm, seed)
     scores, best = history.metrics["val_roc_auc"], kept(arm, history)
+    accuracies, losses = (np.array(curve, np.float64) for curve in (history.val_accuracy, history.val_loss))
     metrics = {
         "validation_roc_auc": scores[best],
-        "validation_accuracy": history.val_accuracy[best],
-        "validation_loss": history.val_loss[best],
+        "validation_accuracy": float(accuracies[best]),
+        "validation_loss": float(losses[best]),
         "best_epoch": best + 1,
         "last_roc_auc": scores[-1],
         "training_accuracy": history.accuracy[-1],
-        "gap_loss": history.val_loss[-1] - history.loss[-1],
+        "gap_loss": float(losses[-1]) - history.loss[-1],
         "training_seconds": history.seconds["main"],
         "collapsed": float(collapsed_at is not None),
     }
@@ -109,7 +110,7 @@ def train(arm: Settings, seed: int) -> tuple[keras.Model, History, list[list[flo
 
 def kept(arm: Settings, history: History) -> int:
     """Return the epoch, from 0, whose weights the model has."""
-    values = [-1 if math.isnan(value) else value for value in history.val_accuracy]
+    values = np.nan_to_num(np.array(history.val_accuracy, np.float64), nan=-1)
     return int(np.argmax(values)) if arm.keep == "best" else len(values) - 1
 
 

@@ -75,7 +75,7 @@ ARMS: dict[str, Settings] = {**FAITHFUL, **SHORT, **ONE_CHANGE, **IMPROVED}
 
 _ALEXNET, _VGG16 = "AlexNet, conclusion 3: about 2 minutes each", "VGG16, conclusion 4; on a GPU of Colab"
 SECONDS = {"full": 600, "frozen": 336, "last": 360, "graded": 617}
-REFERENCE = {
+REFERENCE: dict[tuple[str, str], dict] = {
     **{(f"alexnet_{way}", "training_seconds"): {"value": 120, "source": _ALEXNET} for way in WAYS},
     **{(f"vgg16_{way}", "training_seconds"): {"value": SECONDS[way], "source": _VGG16} for way in WAYS},
 }

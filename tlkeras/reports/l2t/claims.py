@@ -41,7 +41,7 @@ def table(runs: Runs, dataset: str) -> list[dict]:
             arm = arm_name(dataset, count, method)
             values = _scores(runs, arm, ACCURACY)
             found = stats.summarize(values) if values else None
-            row = {"per_class": str(count), "method": method}
+            row: dict = {"per_class": str(count), "method": method}
             row["reported"] = REFERENCE.get((arm, ACCURACY), {}).get("value")
             row["reported_n"] = REPEATS
             row |= {key: getattr(found, key, None) for key in ("mean", "ci_low", "ci_high")}

@@ -29,8 +29,16 @@ def training(arm: Settings, seed: int) -> LearningToTransfer:
     blocks = tuple(tuple(round(arm.width * filters) for filters in block) for block in VGG9_BLOCKS)
     model = vgg9(images.target(arm.dataset).num_classes, blocks=blocks)
     pairs = [] if arm.method == "scratch" else [(source, target) for source in FEATURES for target in VGG9_FEATURES]
-    asked = {question: question in QUESTIONS[arm.method].split() for question in ("what", "where", "which")}
-    return LearningToTransfer(images.source() if pairs else model, model, pairs, seed=seed, **asked)
+    asked = QUESTIONS[arm.method].split()
+    return LearningToTransfer(
+        images.source() if pairs else model,
+        model,
+        pairs,
+        what="what" in asked,
+        where="where" in asked,
+        which="which" in asked,
+        seed=seed,
+    )
 
 
 def run(arm: Settings, seed: int) -> Result:

@@ -30,12 +30,12 @@ MEANS: dict[str, dict[str, tuple[float, ...]]] = {
         "www": (14.22, 25.53, 36.91, 42.24, 49.03),
     },
 }
-HALF_WIDTHS = {  # of L2T-ww and L2T-www, where both can be read
+HALF_WIDTHS: dict[str, dict[str, tuple[float, ...]]] = {  # of L2T-ww and L2T-www, where both can be read
     "cifar10": {"ww": (1.85, 1.16, 1.08, 0.79), "www": (1.99, 0.95, 0.75, 0.62)},
     "cifar100": {"ww": (0.59, 0.81, 0.37, 0.55, 0.78), "www": (0.61, 0.46, 0.74, 0.38, 0.59)},
 }
 # The printed p of L2T-www against L2T-ww; None is "p > 0.05".
-P_VALUES = {
+P_VALUES: dict[str, tuple[float | None, ...]] = {
     "stl10": (None, 0.000, 0.044, 0.004, None),
     "cifar10": (None, 0.005, 0.006, 0.041, None),
     "cifar100": (None, 0.008, None, None, None),
@@ -80,7 +80,7 @@ TABLES = {
 UNBALANCED = {f"stl10_unbalanced_{method}": Settings("stl10", 100, method, scarce=10) for method in SCARCE}
 ARMS: dict[str, Settings] = {**TABLES, **UNBALANCED}
 
-REFERENCE = {
+REFERENCE: dict[tuple[str, str], dict] = {
     (arm_name(name, count, method), "test_accuracy"): {
         "value": round(value / 100, 4),
         "source": f"Table {TABLE_OF[name]}, n={REPEATS}",

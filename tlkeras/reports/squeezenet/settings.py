@@ -82,7 +82,7 @@ IMPROVED = {
 }
 ARMS: dict[str, Settings] = {**FAITHFUL, **ONE_CHANGE, **IMPROVED}
 
-REFERENCE = {
+REFERENCE: dict[tuple[str, str], dict] = {
     ("head", "test_accuracy"): {"value": 0.384, "source": "page 1, model 1"},
     ("head", "test_loss"): {"value": 1.733, "source": "page 1, model 1"},
     ("fire8_up", "test_accuracy"): {"value": 0.494, "source": "page 2, model 2"},

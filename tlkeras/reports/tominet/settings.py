@@ -52,7 +52,7 @@ BALANCED = {f"{arm}_balanced": dataclasses.replace(PLAIN[arm], balanced=True, va
 }
 ARMS: dict[str, Settings] = {**PLAIN, **IMPROVED, **BALANCED}
 
-REFERENCE = {
+REFERENCE: dict[tuple[str, str], dict] = {
     ("scratch_50", "test_accuracy"): {"value": 0.67, "source": "Table 1, Sin TL (epochs not stated)"},
     ("scratch_150", "test_accuracy"): {"value": 0.67, "source": "Table 1, Sin TL (epochs not stated)"},
     ("fashion", "test_accuracy"): {"value": 0.63, "source": "Table 1, TL- Fashion"},
