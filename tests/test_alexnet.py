@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tlkeras import graph
 from tlkeras.models import alexnet
 from tlkeras.transfer import features, freezing
 
@@ -61,7 +62,7 @@ def test_frozen_features_are_cut_below_the_head():
 
 
 def test_logits_on_demand():
-    assert freezing.has_logits(alexnet(2, **SMALL, classifier_activation=None))
+    assert graph.has_logits(alexnet(2, **SMALL, classifier_activation=None))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Attribution where the answer is known: a network made by hand for a bright square, linear models, completeness."""
+"""Attribution where the answer is known: a bright square, linear models, completeness; and bad input is named."""
 
 import keras
 import numpy as np
@@ -6,9 +6,10 @@ import pytest
 from helpers import images, tiny
 from keras import layers
 
+from tlkeras import graph
 from tlkeras.transfer import freezing
-from tlkeras.visualize import classifiers
-from tlkeras.visualize.attribution import grad_cam, integrated_gradients
+from tlkeras.visualize import attribution as module
+from tlkeras.visualize import grad_cam, integrated_gradients
 
 SQUARE = (slice(4, 10), slice(9, 15))
 
@@ -74,25 +75,6 @@ def test_logits_softmax_nested_and_frozen_models_give_the_same(attribution, chan
     np.testing.assert_allclose(attribution(detector(**changes), square, classes=1), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("end", ["activation", "layer", "operation", "nested", "sequential"])
-def test_a_softmax_that_stands_alone_is_left_out_too(end):
-    logits = detector(None)
-    match end:
-        case "activation":
-            outputs = layers.Activation("softmax")(logits.output)
-        case "layer":
-            outputs = layers.Softmax()(logits.output)
-        case "operation":
-            outputs = keras.ops.softmax(logits.output)
-        case "nested":
-            outputs = detector()(logits.input)
-        case "sequential":
-            outputs = keras.Sequential([keras.Input((2,)), layers.Softmax()])(logits.output)
-    model = keras.Model(logits.input, outputs)
-    expected = integrated_gradients(logits, scene(), classes=1, samples=1)
-    np.testing.assert_allclose(integrated_gradients(model, scene(), classes=1, samples=1), expected, atol=1e-5)
-
-
 def test_a_saturated_softmax_hides_nothing():
     model = detector()
     model.get_layer("head").set_weights([np.array([[-3e4, 3e4]]), np.zeros(2)])
@@ -141,20 +123,20 @@ def test_memory_is_bounded_by_smaller_batches(monkeypatch):
 
     model, given, sizes = tiny(), images(5), []
     expected = [attribution(model, given) for attribution in (grad_cam, short)]
-    whole = classifiers.batch_size(model, (8, 8, 1))
-    monkeypatch.setattr(classifiers, "BATCH_BYTES", 2 * classifiers.BATCH_BYTES // whole)
-    logits = classifiers.logits
+    whole = module.batch_size(model, (8, 8, 1))
+    monkeypatch.setattr(module, "BATCH_BYTES", 2 * module.BATCH_BYTES // whole)
+    logits = graph.logits
 
     def counted(*args):
         run = logits(*args)
         return lambda batch, *watch: (sizes.append(batch.shape[0]), run(batch, *watch))[1]
 
-    monkeypatch.setattr(classifiers, "logits", counted)
+    monkeypatch.setattr(graph, "logits", counted)
     for attribution, heat in zip((grad_cam, short), expected, strict=True):
         np.testing.assert_allclose(attribution(model, given), heat, atol=1e-5)
     assert {size for size in sizes if size} <= {1, 2}
-    monkeypatch.setattr(classifiers, "BATCH_BYTES", 1)
-    assert classifiers.batch_size(model, (8, 8, 1)) == 1
+    monkeypatch.setattr(module, "BATCH_BYTES", 1)
+    assert module.batch_size(model, (8, 8, 1)) == 1
 
 
 def test_the_model_stays_as_it_was():
@@ -191,13 +173,12 @@ def test_half_precision():
         assert found.dtype == np.float32 and np.isfinite(found).all() and found.any()
 
 
-def test_layers_are_found_at_any_depth_and_the_last_map_is_the_default():
+def test_the_last_map_that_no_pooling_makes_is_the_default():
     model = detector(nested=True)
-    names = ["base/rescaling", "base/bright", "base", "pool", "mean", "head"]
-    assert list(classifiers.operations(model)) == names
-    assert classifiers.find_map(model, None).name == "bright"  # no pooling: its map is coarser
-    for name in ("bright", "base/bright", "base"):
-        np.testing.assert_array_equal(grad_cam(model, scene()), grad_cam(model, scene(), layer=name))
+    heat, coarser = (grad_cam(model, scene(), 1, layer) for layer in (None, "pool"))
+    for name in ("bright", "base"):
+        np.testing.assert_array_equal(grad_cam(model, scene(), 1, name), heat)
+    assert heat.any() and np.any(coarser != heat)
 
 
 def test_images_of_any_size_where_the_model_takes_them():
@@ -205,3 +186,80 @@ def test_images_of_any_size_where_the_model_takes_them():
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3, strides=2, activation="relu")(inputs))
     model = keras.Model(inputs, layers.Dense(2)(x))
     assert grad_cam(model, images(2, shape=(9, 13, 3))).shape == (2, 9, 13)
+
+
+def two_with_one_name():
+    inputs = keras.Input((8, 8, 1))
+    inner = [keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(1, 3, padding="same", name="same")])]
+    x = layers.Conv2D(1, 3, padding="same", name="same")(inner[0](inputs))
+    return keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+
+
+def side_branch():
+    inputs = keras.Input((8, 8, 1))
+    maps = layers.Conv2D(1, 3, name="side")(inputs)
+    shape = keras.ops.sign(keras.ops.mean(maps, axis=(1, 2)))
+    return keras.Model(inputs, layers.Dense(3)(layers.Flatten()(inputs)) + keras.ops.stop_gradient(shape))
+
+
+NOT_A_NUMBER = np.where(np.arange(64).reshape(1, 8, 8, 1) == 5, np.nan, 1.0)
+BAD = {
+    "unknown layer": (tiny, {"layer": "conv_9"}, r"such as \[.*'conv_1'.*layer='conv_9'$"),
+    "layer without a map": (tiny, {"layer": "dense"}, r"spatial map .*Received: layer='dense'"),
+    "map of one pixel": (
+        lambda: flat(1),
+        {"images": images(1, shape=(2, 2, 1)), "layer": "conv"},
+        "more than one pixel",
+    ),
+    "no map at all": (lambda: keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3)]), {}, "map"),
+    "two layers of one name": (
+        two_with_one_name,
+        {"layer": "same"},
+        r"one layer; \[.*/same', 'same'\] have this one.*'same'$",
+    ),
+    "layer beside the way": (side_branch, {"layer": "side"}, "leads to the output. Received: layer='side'"),
+    "class too high": (tiny, {"classes": 3}, r"labels in 0..2. Received: min=3, max=3"),
+    "class below 0": (tiny, {"classes": -1}, r"labels in 0..2. Received: min=-1"),
+    "class of no number": (tiny, {"classes": 0.5}, "labels of integers"),
+    "classes of others": (tiny, {"classes": [0, 1]}, r"one for each of 1 images. Received: \(2,\)"),
+    "NaN": (tiny, {"images": NOT_A_NUMBER}, r"finite values. Received: NaN or infinity in images \[0\]"),
+    "other size": (
+        tiny,
+        {"images": images(1, shape=(9, 8, 1))},
+        r"shape \(n, 8, 8, 1\). Received: shape=\(1, 9, 8, 1\)",
+    ),
+    "one image alone": (tiny, {"images": images(1)[0]}, r"Received: shape=\(8, 8, 1\)"),
+    "no images": (tiny, {"images": images(0)}, "Received: 0 images"),
+    "text": (tiny, {"images": np.full((1, 8, 8, 1), "a")}, "integers or floats"),
+    "no classifier": (lambda: keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(1, 3)]), {}, "classes"),
+    "no model": (lambda: "TomiNet", {}, "functional model"),
+}
+
+
+def flat(side):
+    x = keras.Input((2 * side, 2 * side, 1))
+    return keras.Model(x, layers.Dense(3)(layers.Flatten()(layers.Conv2D(2, 2, strides=2, name="conv")(x))))
+
+
+@pytest.mark.parametrize(("model", "arguments", "message"), BAD.values(), ids=BAD)
+def test_bad_input_of_grad_cam(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        grad_cam(model(), **{"images": images(1), **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"steps": 0}, "Received: steps=0"),
+        ({"samples": 0}, "samples=0"),
+        ({"noise": -0.1}, "noise=-0.1"),
+        ({"noise": np.nan}, "noise=nan"),
+        ({"baseline": np.zeros((7, 8, 1))}, r"fits \(1, 8, 8, 1\). Received: shape=\(7, 8, 1\)"),
+        ({"baseline": np.nan}, "baseline of finite values"),
+        ({"images": NOT_A_NUMBER}, "NaN or infinity in images"),
+        ({"classes": 7}, "Received: min=7"),
+    ],
+)
+def test_bad_input_of_integrated_gradients(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        integrated_gradients(tiny(), **{"images": images(1), **arguments})

@@ -1,5 +1,6 @@
 """The report of each filter: activations beside noise and real images, the dead ones, the images that excite most."""
 
+import keras
 import numpy as np
 import pytest
 from helpers import images, tiny
@@ -21,14 +22,22 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def rows(model):
-    pictures = visualize.activation_maximization(model, "conv_2", [2, 1, 0])
+def run(model):
+    """The ascent of channels 2, 1 and 0 of conv_2, compiled once for all tests."""
+    return visualize.prepare(model, objectives.channel("conv_2", [2, 1, 0]))
+
+
+@pytest.fixture(scope="module")
+def pictures(run):
+    return run()
+
+
+@pytest.fixture(scope="module")
+def rows(model, pictures):
     return visualize.filter_rows(model, "conv_2", pictures, REAL, nearest=4)
 
 
 def test_responses_are_means_of_the_layer(model):
-    import keras
-
     part = keras.Model(model.input, model.get_layer("conv_2").output)
     expected = part.predict(REAL.astype(np.float32), verbose=0).mean((1, 2))
     np.testing.assert_allclose(visualize.responses(model, "conv_2", REAL), expected, rtol=1e-5)
@@ -53,25 +62,31 @@ def test_dead_filters_are_named_and_the_others_beat_noise_and_real_images(rows):
         assert row["after"] > row["before"] and row["over_noise"] > 0 and row["over_real"] > 0
 
 
-def test_bad_requests_are_named(model):
-    logits = visualize.maximize(model, objectives.neuron("conv_2", [(0, 0, 0)]), steps=1)
+@pytest.mark.parametrize(
+    ("layer", "bad", "message"),
+    [
+        ("conv_2", REAL[:0], "at least one image. Received: 0 images"),
+        ("conv_2", REAL[0], r"Received: shape=\(8, 8, 1\)"),
+        ("conv_2", REAL[:, :4], r"Received: shape=\(20, 4, 8, 1\)"),
+        ("conv_2", np.full((1, 8, 8, 1), np.nan), r"NaN or infinity in images \[0\]"),
+        ("dense", REAL, r"Received: \(None, 3\)$"),
+    ],
+)
+def test_images_and_layers_that_do_not_fit_are_named(model, layer, bad, message):
+    with pytest.raises(ValueError, match=message):
+        visualize.responses(model, layer, bad)
+
+
+def test_pictures_of_something_else_are_named(model, pictures):
+    neuron = visualize.maximize(model, objectives.neuron("conv_2", [(0, 0, 0)]), steps=1)
     with pytest.raises(ValueError, match=r"pictures of channels\. Received: targets of shape \(1, 3\)$"):
-        visualize.filter_rows(model, "conv_2", logits, REAL)
-    for bad in (REAL[:0], REAL[0], REAL[:, :4]):
-        with pytest.raises(ValueError, match="Received: (shape|size)="):
-            visualize.responses(model, "conv_2", bad)
-    with pytest.raises(ValueError, match=r"Received: \(None, 3\)$"):
-        visualize.responses(model, "dense", REAL)
-
-
-def test_what_is_carried_over(model):
-    pictures = visualize.activation_maximization(model, "conv_2")
-    same, dead, other = visualize.carried_over(model, "conv_2", pictures, pictures)
-    assert [row["filter"] for row in (same, dead, other)] == [0, 1, 2]
-    assert same["kept"] == pytest.approx(1) and same["alike"] == pytest.approx(1, abs=1e-5) and dead["kept"] is None
-    early = visualize.activation_maximization(model, "conv_2", steps=1)
-    assert 0 < visualize.carried_over(model, "conv_2", early, pictures)[0]["kept"] < 0.9
+        visualize.filter_rows(model, "conv_2", neuron, REAL)
     with pytest.raises(ValueError, match="same channels"):
-        visualize.carried_over(
-            model, "conv_2", visualize.activation_maximization(model, "conv_2", 0, steps=1), pictures
-        )
+        visualize.carried_over(model, "conv_2", neuron, pictures)
+
+
+def test_pictures_are_carried_over(model, run, pictures):
+    other, dead, same = visualize.carried_over(model, "conv_2", pictures, pictures)
+    assert [row["filter"] for row in (other, dead, same)] == [2, 1, 0]
+    assert same["kept"] == pytest.approx(1) and same["alike"] == pytest.approx(1, abs=1e-5) and dead["kept"] is None
+    assert 0 < visualize.carried_over(model, "conv_2", run(steps=1), pictures)[2]["kept"] < 0.9

@@ -212,27 +212,6 @@ def test_frozen_batch_normalisation_ignores_the_training_mode(model):
     assert moved(before, freezing.snapshot(model)) == []
 
 
-def by_layer(layer):
-    inputs = keras.Input((8, 8, 1))
-    return keras.Model(inputs, layer(keras.layers.Dense(3)(keras.layers.Flatten()(inputs))))
-
-
-@pytest.mark.parametrize(
-    ("layer", "logits"),
-    [
-        (keras.layers.Softmax(), False),
-        (keras.layers.Activation("softmax"), False),
-        (keras.layers.Dense(3, activation="softmax"), False),
-        (keras.layers.Dense(3), True),
-        (keras.layers.Flatten(), True),
-        (keras.Sequential([keras.layers.Dense(3), keras.layers.Softmax()]), False),
-        (keras.Sequential([keras.layers.Dense(3)]), True),
-    ],
-)
-def test_logits_are_told_from_probabilities(layer, logits):
-    assert freezing.has_logits(by_layer(layer)) is logits
-
-
 def test_moves_are_relative_and_statistics_do_not_count():
     model = randomised(tiny())
     freezing.freeze(model, ["conv_1", "batch_norm_1", "dense"])

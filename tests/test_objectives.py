@@ -1,5 +1,6 @@
-"""Objectives are values: they add, subtract and scale as numbers do, and measure what they say."""
+"""Objectives are values: they add, subtract and scale as numbers do, and measure what they say; sleepers wake."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,7 +16,7 @@ def value(objective, found=IMAGES):
 
 
 def test_objectives_are_a_vector_space():
-    a, b = o.total_variation(), o.energy()
+    a, b = o.total_variation(), o.channel("any", [0, 1, 1])
     np.testing.assert_allclose(value(2 * a - b * 0.5), 2 * value(a) - 0.5 * value(b), rtol=1e-5)
     np.testing.assert_allclose(value(-(a + b)), -value(a) - value(b), rtol=1e-5)
     assert a.terms[0][0] == b.terms[0][0] == 1.0
@@ -25,18 +26,13 @@ def test_what_looks_at_the_model_measures_one_number_a_picture():
     np.testing.assert_allclose(value(o.channel("any", [1, 0, 1])), IMAGES.mean((1, 2))[range(3), [1, 0, 1]], rtol=1e-5)
     found = value(o.neuron("any", [(0, 1, 1), (2, 2, 0), (3, 0, 1)]))
     np.testing.assert_allclose(found, [IMAGES[0, 0, 1, 1], IMAGES[1, 2, 2, 0], IMAGES[2, 3, 0, 1]])
-    found = value(o.direction("any", [[3, 4]] * 3))
-    np.testing.assert_allclose(found, IMAGES.mean((1, 2)) @ [0.6, 0.8], rtol=1e-5)
     np.testing.assert_allclose(value(o.class_logit([1, 1, 0]), IMAGES[:, 0, 0]), IMAGES[range(3), 0, 0, [1, 1, 0]])
 
 
-def test_penalties():
+def test_total_variation_is_the_mean_difference_of_neighbours():
     step = np.zeros((1, 4, 4, 1), np.float32)
     step[:, :, 2:] = 1
     assert value(o.total_variation(), step) == pytest.approx([1 / 3])
-    assert value(o.energy(), step) == pytest.approx([0.25])
-    assert value(o.out_of_range(), step) == pytest.approx([0])
-    assert value(o.out_of_range(), step * 3 - 1) == pytest.approx([1])
 
 
 def test_a_value_that_is_not_asked_for_does_no_harm():
@@ -46,7 +42,35 @@ def test_a_value_that_is_not_asked_for_does_no_harm():
 
 
 def test_identities_name_a_target_whatever_the_others_are():
-    (_, term), shape = o.neuron("any", [(0, 1, 1), (3, 3, 1)]).terms[0], (1, 4, 4, 2)
-    assert term.identities(shape).tolist() == [3, 31]
+    ((_, term),), shape = o.neuron("any", [(0, 1, 1), (3, 3, 1)]).terms, (1, 4, 4, 2)
+    assert term.identities(term.checked_targets(shape), shape).tolist() == [3, 31]
     ((_, every),) = o.channel("any").terms
-    assert every.resolved(shape).identities(shape).tolist() == [0, 1]
+    assert every.identities(every.checked_targets(shape), shape).tolist() == [0, 1]
+
+
+def convolution(**options):
+    return keras.layers.Conv2D(2, 1, name="filters", **options)
+
+
+@pytest.mark.parametrize("end", ["inside", "beside"])
+def test_a_sleeping_channel_has_a_slope_and_a_wakened_one_its_own(end):
+    inputs = keras.Input((4, 4, 1))
+    layer = convolution(activation="relu" if end == "inside" else None)
+    outputs = layer(inputs) if end == "inside" else keras.layers.ReLU(name="relu")(layer(inputs))
+    model = keras.Model(inputs, outputs)
+    layer.set_weights([np.array([1.0, 2.0]).reshape(1, 1, 1, 2), np.array([-100.0, 0.0])])
+    x = tf.Variable(np.linspace(-3, 4, 16, dtype=np.float32).reshape(1, 4, 4, 1))
+    run = o.activations(model, "filters" if end == "inside" else "relu")
+    for channel, expected in ((0, np.ones(16)), (1, 2.0 * (np.linspace(-3, 4, 16) > 0))):
+        with tf.GradientTape() as tape:
+            found = run(x)
+            score = tf.reduce_sum(found[..., channel])
+        np.testing.assert_array_equal(found, model(x))
+        np.testing.assert_allclose(tape.gradient(score, x).numpy().ravel(), expected)
+
+
+def test_a_layer_that_ends_otherwise_is_run_as_it_is():
+    inputs = keras.Input((4, 4, 1))
+    capped = keras.layers.ReLU(max_value=1.0, name="capped")(convolution()(inputs))
+    model = keras.Model(inputs, capped)
+    np.testing.assert_array_equal(o.activations(model, "capped")(IMAGES[..., :1]), model(IMAGES[..., :1]))

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tlkeras import graph
 from tlkeras.models import vgg16
 from tlkeras.transfer import features, freezing
 
@@ -36,7 +37,7 @@ def test_frozen_features_are_cut_below_what_trains():
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     assert base.layers[-1].name == "block5_conv1"
     np.testing.assert_allclose(head(base(images)), model(images), atol=1e-6)
-    assert not freezing.has_logits(model) and freezing.has_logits(vgg16(3, **SMALL, classifier_activation=None))
+    assert not graph.has_logits(model) and graph.has_logits(vgg16(3, **SMALL, classifier_activation=None))
 
 
 @pytest.mark.parametrize(

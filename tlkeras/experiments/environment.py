@@ -47,9 +47,10 @@ def bounded_memory() -> Iterator[None]:
     graphs: about 10 MiB a run of even a tiny network. What was registered meanwhile is forgotten here.
     """
     import keras  # late: tables and tests need no Keras
-    from tensorflow.python.framework import ops  # no public way; guarded, since it may move
 
-    registry = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
+    from tlkeras import graph
+
+    registry = graph.custom_gradients()
     before = set(registry)
     try:
         yield

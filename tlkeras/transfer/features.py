@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkeras import startup
+from tlkeras import graph, startup
 from tlkeras.data import fingerprint as data_fingerprint
 from tlkeras.models.weights import fingerprint
 
@@ -31,14 +31,14 @@ def split(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     Returns:
         `(base, head)`, which share the model's layers: `head(base(x)) == model(x)`; None if there is nothing to save.
     """
-    graph = getattr(model, "_functional", model)  # what a Sequential model wraps
-    calls = [_calls(graph, operation) for operation in graph.operations]
+    calls = graph.calls(model)
+    order = list(calls)
     tensor = None
-    for position, operation in enumerate(graph.operations[1:-1], start=1):
-        outputs = [output for call in calls[position] for output in call.outputs]
+    for position, operation in enumerate(order[1:-1], start=1):
+        outputs = [output for call in calls[operation] for output in call.outputs]
         if len(outputs) != 1 or not _static(operation):
             break
-        if _is_bottleneck(graph, calls, position):
+        if _is_bottleneck(calls, order, position):
             tensor = outputs[0]
     if tensor is None:
         return None
@@ -46,26 +46,17 @@ def split(model: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     return (base, keras.Model(tensor, model.outputs[0])) if base.weights else None
 
 
-def _calls(graph: keras.Model, operation: keras.Operation) -> list:
-    """Return the nodes of `operation` in this graph; heads cut before, and other models, call it too."""
-    own = {id(node) for nodes in graph._nodes_by_depth.values() for node in nodes}
-    return [node for node in operation._inbound_nodes if id(node) in own]
-
-
 def _static(operation: keras.Operation) -> bool:
     """Whether the operation neither trains (normalisation without scale and offset has a state too) nor is random."""
-    if not isinstance(operation, keras.layers.Layer):
-        return True
-    state = [value for layer in operation._flatten_layers() for value in vars(layer).values()]
-    random = any(isinstance(value, keras.random.SeedGenerator) for value in state)
-    return not random and not (operation.trainable and operation.weights)
+    trains = isinstance(operation, keras.layers.Layer) and operation.trainable and operation.weights
+    return not trains and not graph.is_random(operation)
 
 
-def _is_bottleneck(graph: keras.Model, calls: list[list], position: int) -> bool:
+def _is_bottleneck(calls: dict[keras.Operation, list[graph.Call]], order: list[keras.Operation], position: int) -> bool:
     """Whether every path from the operations before `position` to the output leads through the one there."""
-    before = set(graph.operations[:position])
-    later = [call for own in calls[position + 1 :] for call in own]
-    return not any(parent.operation in before for call in later for parent in call.parent_nodes)
+    before = set(order[:position])
+    later = [call for operation in order[position + 1 :] for call in calls[operation]]
+    return not any(before.intersection(call.sources) for call in later)
 
 
 class FeatureCache:
@@ -112,7 +103,7 @@ def inference_batch(model: keras.Model, most: int = 1000) -> int:
     """Return how many images to run at once: at most `most`, and no map above 64 MiB in float32."""
     sizes = [
         math.prod(size or 1 for size in output.shape[1:])
-        for operation in getattr(model, "_functional", model).operations
+        for operation in graph.functional(model).operations
         for output in keras.tree.flatten(operation.output)
     ]
     return max(1, min(most, MAP_BYTES // (4 * max(sizes))))

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from tlkeras.graph import has_logits
+
 Train = str | int | Sequence[str]  # "all", "head", how many of the last layers, or names of layers
 Snapshot = dict[str, list[np.ndarray]]  # the weights of each layer, by its name
 
@@ -96,15 +98,6 @@ def compile_classifier(model: keras.Model, optimizer: keras.optimizers.Optimizer
         steps_per_execution=steps_per_execution,
         jit_compile=False,
     )
-
-
-def has_logits(model: keras.Model) -> bool:
-    """Whether the outputs are logits: the last layer, or that of a model in its place, is no softmax."""
-    last = model.layers[-1]
-    if isinstance(last, keras.Model):
-        return has_logits(last)
-    softmax = getattr(last, "activation", None) is keras.activations.softmax
-    return not softmax and not isinstance(last, keras.layers.Softmax)
 
 
 def snapshot(model: keras.Model) -> Snapshot:

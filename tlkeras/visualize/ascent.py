@@ -8,51 +8,61 @@ up and dropped. Another `memory` may change the width, and then promises roundin
 """
 
 import itertools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
 
-from tlkeras.visualize import layers, objectives, transforms
+from tlkeras._files import progress
+from tlkeras.visualize import objectives, transforms
 from tlkeras.visualize.images import Fourier, Pixels, each
-from tlkeras.visualize.objectives import Objective, Term
+from tlkeras.visualize.objectives import Forward, Objective, Term
 from tlkeras.visualize.transforms import Transform
 
-pass
-
 MEMORY = 2**29  # bytes for the activations and gradients of one batch
+WIDEST = 16  # pictures in a batch; more are hardly faster on a CPU
+COPIES = 4  # of each activation in memory: itself, its gradient, and what kernels keep meanwhile
+READ = ("Const", "ReadVariableOp", "Placeholder", "Identity", "NoOp")  # weights, and operations that copy nothing
+
+MOMENTUM, SECOND_MOMENTUM, TINY = 0.9, 0.999, 1e-8  # Kingma and Ba 2015, Adam, arXiv:1412.6980
+# Gradients of float16 layers would underflow; a power of two changes no digit of the others.
+SCALE = 2.0**10
+TRANSFORM_SEED = 1_000_003  # other numbers than the noise at the start has
+MOST_SEED = 2**31 - 1 - TRANSFORM_SEED  # int32
+
+Shape = tuple[int, int, int]  # height, width, channels of a picture
+Score = Callable[[tf.Tensor, Sequence[tf.Tensor]], tf.Tensor]  # pictures (n, *Shape) in 0..1, targets -> (n,) float32
+Penalty = Callable[[tf.Tensor], tf.Tensor]  # pictures (n, *Shape) in 0..1 -> (n,) float32
 
 
 class NotFiniteError(ValueError):
-    """A weight, a picture or what it excites is NaN or infinite; the message says which."""
+    """A weight, a picture or its activation is NaN or infinite; the message says which."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """What was found: pictures, and how the activation rose."""
+    """The pictures of an ascent, and how their activations rose."""
 
-    targets: np.ndarray  # (n, k) int32, a row a picture, such as [[0], [1]] for channels; float for directions
+    targets: np.ndarray  # (n, k) int32, a row a picture, such as [[0], [1]] for channels
     frames: np.ndarray  # (f, n, height, width, channels) float32, in the value range; the last are the results
     steps: tuple[int, ...]  # (f + 1,) after how many steps `activations` were measured, from 0 on
     activations: np.ndarray  # (f + 1, n) float32, of the untransformed picture, without penalties
 
     @property
     def images(self) -> np.ndarray:
-        """Return the pictures found, `(n, height, width, channels)` float32, in the value range."""
+        """Return the results, `(n, height, width, channels)` float32, in the value range."""
         return self.frames[-1]
 
     @property
     def before(self) -> np.ndarray:
-        """Return what the noise at the start excites, `(n,)`."""
+        """Return the activations of the noise at the start, `(n,)`."""
         return self.activations[0]
 
     @property
     def after(self) -> np.ndarray:
-        """Return what the pictures excite, `(n,)`."""
+        """Return the activations of the results, `(n,)`."""
         return self.activations[-1]
 
 
@@ -92,7 +102,7 @@ def maximize(
 
     Args:
         model, objective, **options: as for `prepare`.
-        steps, seed, frames: as for what `prepare` returns.
+        steps, seed, frames: as for the function that `prepare` returns.
 
     Raises:
         ValueError, NotFiniteError: as those do.
@@ -110,7 +120,7 @@ def prepare(
     value_range: tuple[float, float] = (0.0, 255.0),
     memory: int = MEMORY,
 ) -> Callable[..., Pictures]:
-    """Compile the ascent of an objective; what is returned can be run again and again without another trace.
+    """Compile the ascent of an objective; the function returned can be run again and again without another trace.
 
     Args:
         model: functional or Sequential of one image input, nested ones included; it is left as it was.
@@ -131,47 +141,205 @@ def prepare(
             or takes other than one image, an objective without a look at the model, a wrong size or range.
         NotFiniteError: weights that are NaN or infinite; `run` raises it for pictures.
     """
-    shape = layers.input_shape(model, size)
+    shape = _picture_shape(model, size)
     _check_range(value_range)
     _check_weights(model)
-    looks = [(weight, term, term.source(model)) for weight, term in objective.terms if term.source]
-    fines = [(weight, term) for weight, term in objective.terms if not term.source]
-    looks, targets, identities, places = _planned(looks, shape, memory)
-    rows = [_rows(term, len(targets))[np.maximum(places, 0)] for _, term, _ in looks]
-    signature = [tf.TensorSpec(part.shape[1:], part.dtype) for part in rows]
-    score, penalty = _score(looks, value_range), _penalty(fines)
-    compiled = compile_ascent(score, penalty, signature, shape, parametrization, robust_to)
+    looks, width = _looks(model, objective, shape, memory)
+    main = max(looks, key=lambda look: len(look.targets))
+    targets, batches = main.targets, places(main.targets, width)
+    rows = [_row_a_picture(look.targets, len(targets))[np.maximum(batches, 0)] for look in looks]
+    compiled = _compile(
+        _score(looks, value_range),
+        _penalty([(weight, term) for weight, term in objective.terms if not term.source]),
+        [tf.TensorSpec(part.shape[1:], part.dtype) for part in rows],
+        shape,
+        parametrization,
+        robust_to,
+    )
     low, high = value_range
 
     def run(*, steps: int = 60, seed: int = 0, frames: int = 1) -> Pictures:
         _check_run(steps, frames, seed)
         ends = np.linspace(0, steps, frames + 1).round().astype(int).tolist()
-        found = np.zeros((frames, len(targets), *shape), np.float32)
+        images = np.zeros((frames, len(targets), *shape), np.float32)
         activations = np.zeros((frames + 1, len(targets)), np.float32)
-        for batch, place in enumerate(bar(places, "activation maximization")):
-            here, own = place[place >= 0], place >= 0
-            ascent = _climb(*compiled, identities[np.maximum(place, 0)], [part[batch] for part in rows], ends, seed)
+        for batch, place in enumerate(progress(batches, "activation maximization", unit="batch")):
+            used = place >= 0
+            here = place[used]
+            identities = main.identities[np.maximum(place, 0)]
+            ascent = _climb(*compiled, identities, [part[batch] for part in rows], ends, seed)
             for frame, (pictures, answers) in enumerate(ascent):
-                activations[frame, here] = answers[own]
+                activations[frame, here] = answers[used]
                 if frame:
-                    found[frame - 1, here] = low + (high - low) * pictures[own]
-            _check_finite(targets[here], found[-1, here], activations[-1, here])
-        return Pictures(targets, found, tuple(ends), activations)
+                    images[frame - 1, here] = low + (high - low) * pictures[used]
+            _check_finite(targets[here], images[-1, here], activations[-1, here])
+        return Pictures(targets, images, tuple(ends), activations)
 
     return run
 
 
-def _planned(
-    looks: Sequence[tuple[float, Term, Callable]], shape: tuple[int, int, int], memory: int
-) -> tuple[list[tuple[float, Term, Callable]], np.ndarray, np.ndarray, np.ndarray]:
-    """Return the terms with their targets, checked, then those of the pictures, their identities and their places."""
-    if not looks:
+# What is climbed
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """A term that looks at the model, its targets checked."""
+
+    weight: float
+    term: Term
+    forward: Forward
+    targets: np.ndarray  # (n, k) int32
+    identities: np.ndarray  # (n,) int64
+
+
+def _looks(model: keras.Model, objective: Objective, shape: Shape, memory: int) -> tuple[list[_Look], int]:
+    """Return the terms of an objective that look at the model, and how many pictures go through it at once."""
+    terms = [(weight, term, term.source(model)) for weight, term in objective.terms if term.source]
+    if not terms:
         raise ValueError("Expected a term that looks at the model. Received: penalties alone")
-    shapes, width = measure([forward for *_, forward in looks], shape, memory)
-    terms = [term.resolved(found) for (_, term, _), found in zip(looks, shapes, strict=True)]
-    main, found = max(zip(terms, shapes, strict=True), key=lambda pair: len(pair[0].targets))
-    resolved = [(weight, term, forward) for (weight, _, forward), term in zip(looks, terms, strict=True)]
-    return resolved, main.targets, main.identities(found), places(main, width)
+    shapes, width = measure([forward for *_, forward in terms], shape, memory)
+    looks = []
+    for (weight, term, forward), activations in zip(terms, shapes, strict=True):
+        targets = term.checked_targets(activations)
+        looks.append(_Look(weight, term, forward, targets, term.identities(targets, activations)))
+    return looks, width
+
+
+def _row_a_picture(targets: np.ndarray, count: int) -> np.ndarray:
+    """Return the targets of a term for every picture; one target serves all."""
+    if len(targets) not in (1, count):
+        raise ValueError(f"Expected 1 or {count} targets, as another term has. Received: {len(targets)}")
+    return np.broadcast_to(targets, (count, targets.shape[1]))
+
+
+def _score(looks: Sequence[_Look], value_range: tuple[float, float]) -> Score:
+    """Return the sum of the terms that look at the model."""
+    low, high = value_range
+
+    def score(pictures: tf.Tensor, rows: Sequence[tf.Tensor]) -> tf.Tensor:
+        images = low + (high - low) * pictures
+        return tf.add_n(
+            [
+                look.weight * look.term.measure(tf.cast(look.forward(images), tf.float32), row)
+                for look, row in zip(looks, rows, strict=True)
+            ]
+        )
+
+    return score
+
+
+def _penalty(terms: Sequence[tuple[float, Term]]) -> Penalty | None:
+    """Return the sum of the terms that look at the picture alone, and None if there are none."""
+    if not terms:
+        return None
+    return lambda pictures: tf.add_n([weight * term.measure(pictures, None) for weight, term in terms])
+
+
+# Batches
+
+
+def measure(
+    forwards: Sequence[Forward], shape: tuple[int, ...], memory: int, widest: int = WIDEST
+) -> tuple[list[tuple[int, ...]], int]:
+    """Run networks symbolically on one picture.
+
+    Args:
+        forwards: each `images (b, *shape) -> activations`.
+        shape: (height, width, channels) of a picture.
+        memory: bytes for a batch.
+        widest: pictures in a batch at most.
+
+    Returns:
+        The shapes of the activations, and how many pictures go through at once.
+
+    Raises:
+        ValueError: no memory at all.
+    """
+    if memory <= 0:
+        raise ValueError(f"Expected bytes of memory, from 1 up. Received: memory={memory}")
+    function = tf.function(lambda images: [forward(images) for forward in forwards], autograph=False)
+    traced = function.get_concrete_function(tf.TensorSpec((1, *shape)))
+    operations = [operation for operation in traced.graph.get_operations() if operation.type not in READ]
+    tensors = [tensor for operation in operations for tensor in operation.outputs if tensor.shape.is_fully_defined()]
+    one = COPIES * sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in tensors)
+    return [tuple(tensor.shape) for tensor in traced.structured_outputs], int(np.clip(memory // one, 1, widest))
+
+
+def places(targets: np.ndarray, width: int) -> np.ndarray:
+    """Return which picture is at which place of which batch, `(batches, width)`, -1 where a place is empty.
+
+    A target's place in its batch follows from the target alone.
+
+    Args:
+        targets: `(n, k)` int32, a row a picture.
+        width: of a batch.
+    """
+    columns = targets.sum(1) % width
+    rows = np.zeros_like(columns)
+    for column in np.unique(columns):
+        rows[columns == column] = np.arange((columns == column).sum())
+    pictures = np.full((rows.max() + 1, width), -1)
+    pictures[rows, columns] = np.arange(len(columns))
+    return pictures
+
+
+# The climb
+
+
+def _compile(
+    score: Score,
+    penalty: Penalty | None,
+    targets: list[tf.TensorSpec],
+    shape: Shape,
+    parametrization: Pixels | Fourier,
+    robust_to: Sequence[Transform],
+) -> tuple[Callable, Callable]:
+    """Compile the start and the steps of an ascent.
+
+    Args:
+        score: what is to rise.
+        penalty: what is to fall; None: nothing.
+        targets: of `score`, with the width of a batch as the first axis.
+        shape: of a picture.
+        parametrization: how pictures are written down.
+        robust_to: transforms of the pictures before each step.
+
+    Returns:
+        Concrete functions of tensors: `start(seed, identities (n,), steps) -> (state, draws)`, and
+        `advance(state, targets, draws, first, last) -> (state, pictures in 0..1, their score)`, which does the steps
+        from `first` to before `last`.
+    """
+    width, numbers = targets[0].shape[0], sum(transform.draws for transform in robust_to)
+    uphill = _uphill(score, penalty, shape, parametrization, robust_to)
+    whole = tf.TensorSpec((), tf.int32)
+    parameters = tf.TensorSpec((width, *parametrization.start(0, tf.zeros(1, tf.int32), shape).shape[1:]))
+
+    @tf.function(autograph=False, input_signature=[whole, tf.TensorSpec((width,), tf.int32), whole])
+    def start(seed, identities, steps):
+        def draw(identity: tf.Tensor) -> tf.Tensor:
+            return tf.random.stateless_uniform([steps, numbers], tf.stack([seed + TRANSFORM_SEED, identity]))
+
+        noise = parametrization.start(seed, identities, shape)
+        draws = each(identities, draw) if numbers else tf.zeros([width, steps, 0])
+        return [noise, tf.zeros_like(noise), tf.zeros_like(noise)], draws
+
+    signature = [[parameters] * 3, targets, tf.TensorSpec((width, None, numbers)), whole, whole]
+
+    @tf.function(autograph=False, input_signature=signature)
+    def advance(state, rows, draws, first, last):
+        def step(number, parameters, mean, square):
+            slope = uphill(parameters, rows, draws[:, number])
+            change, mean, square = _adam(slope, mean, square, tf.cast(number + 1, tf.float32))
+            # A ReLU that is off has no slope: where nothing answers to the noise, it grows until something does.
+            change = tf.where(_silent(slope), tf.sign(parameters), change)
+            moved = parametrization.project(parameters + parametrization.step_size * change)
+            return number + 1, moved, mean, square
+
+        _, *state = tf.while_loop(lambda number, *_: number < last, step, [first, *state])
+        pictures = parametrization.picture(state[0], shape)
+        return state, pictures, score(pictures, rows)
+
+    return start.get_concrete_function(), advance.get_concrete_function()  # traced here, once and for all
 
 
 def _climb(
@@ -186,34 +354,55 @@ def _climb(
         yield pictures.numpy(), answers.numpy()
 
 
-def _score(looks: Sequence[tuple[float, Term, Callable]], value_range: tuple[float, float]) -> Callable:
-    """Return what the terms that look at the model add up to: `(pictures in 0..1, targets) -> (n,)` float32."""
-    low, high = value_range
+def _uphill(
+    score: Score,
+    penalty: Penalty | None,
+    shape: Shape,
+    parametrization: Pixels | Fourier,
+    robust_to: Sequence[Transform],
+) -> Callable[[tf.Tensor, Sequence[tf.Tensor], tf.Tensor], tf.Tensor]:
+    """Return `(parameters, targets, draws) -> slope`, which is 0 where the score has none, whatever the penalty."""
 
-    def score(pictures: tf.Tensor, rows: Sequence[tf.Tensor]) -> tf.Tensor:
-        images = low + (high - low) * pictures
-        return tf.add_n(
-            [
-                weight * term.measure(tf.cast(forward(images), tf.float32), own)
-                for (weight, term, forward), own in zip(looks, rows, strict=True)
-            ]
-        )
+    def uphill(parameters: tf.Tensor, rows: Sequence[tf.Tensor], draws: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(parameters)
+            pictures = parametrization.picture(parameters, shape)
+            risen = SCALE * score(transforms.apply(robust_to, pictures, draws), rows)
+            fined = penalty(pictures) if penalty else None
+        slope = tape.gradient(risen, parameters, unconnected_gradients="zero") / SCALE
+        return tf.where(_silent(slope), 0.0, slope + tape.gradient(fined, parameters)) if penalty else slope
 
-    return score
-
-
-def _penalty(terms: Sequence[tuple[float, Term]]) -> Callable | None:
-    """Return what the terms that look at the picture alone add up to, None where there are none."""
-    if not terms:
-        return None
-    return lambda pictures: tf.add_n([weight * term.measure(pictures, None) for weight, term in terms])
+    return uphill
 
 
-def _rows(term: Term, count: int) -> np.ndarray:
-    """Return the targets of a term for every picture; one target serves all."""
-    if len(term.targets) not in (1, count):
-        raise ValueError(f"Expected 1 or {count} targets, as another term has. Received: {len(term.targets)}")
-    return np.broadcast_to(term.targets, (count, term.targets.shape[1]))
+def _adam(slope: tf.Tensor, mean: tf.Tensor, square: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Return the change of step `count` (from 1 up) at step size 1, and the two moments after it."""
+    mean = MOMENTUM * mean + (1 - MOMENTUM) * slope
+    square = SECOND_MOMENTUM * square + (1 - SECOND_MOMENTUM) * slope**2
+    correction = tf.sqrt(1 - SECOND_MOMENTUM**count) / (1 - MOMENTUM**count)
+    return correction * mean / (tf.sqrt(square) + TINY), mean, square
+
+
+def _silent(slope: tf.Tensor) -> tf.Tensor:
+    """Return for which pictures `(n, ...)` nothing has a slope, `(n, 1, ...)`."""
+    return tf.reduce_all(slope == 0, range(1, len(slope.shape)), keepdims=True)
+
+
+# Checks
+
+
+def _picture_shape(model: keras.Model, size: int | tuple[int, int] | None) -> Shape:
+    """Return the shape of a picture for a model; `size` is for a model that takes any."""
+    inputs = getattr(model, "inputs", None)  # a Sequential model that is not built yet has none
+    if not isinstance(model, keras.Model) or not inputs or len(inputs) != 1:
+        raise ValueError(f"Expected a built functional or Sequential model of one input. Received: {model!r}")
+    shape = tuple(inputs[0].shape[1:])
+    if len(shape) != 3 or not shape[2]:
+        raise ValueError(f"Expected a model of images (batch, height, width, channels). Received: {(None, *shape)}")
+    sides = (size, size) if isinstance(size, int) else tuple(size or shape[:2])
+    if len(sides) != 2 or any(not side or own not in (None, side) for side, own in zip(sides, shape, strict=False)):
+        raise ValueError(f"Expected a size that fits the model's input {(None, *shape)}. Received: size={size}")
+    return (*sides, shape[2])
 
 
 def _check_range(value_range: tuple[float, float]) -> None:
@@ -242,154 +431,3 @@ def _check_finite(targets: np.ndarray, images: np.ndarray, activations: np.ndarr
         raise NotFiniteError(
             f"Expected finite pictures and activations. Received: NaN or infinity for targets {targets[~good].tolist()}"
         )
-
-
-WIDEST = 16  # pictures in a batch; more are hardly faster on a CPU
-COPIES = 4  # of each activation in memory: itself, its gradient, and what kernels keep meanwhile
-READ = ("Const", "ReadVariableOp", "Placeholder", "Identity", "NoOp")  # weights, and what copies nothing
-
-
-def measure(
-    forwards: Sequence[Callable], shape: tuple[int, ...], memory: int, widest: int = WIDEST
-) -> tuple[list[tuple[int, ...]], int]:
-    """Run networks symbolically on one picture.
-
-    Args:
-        forwards: each `images (b, *shape) -> activations`.
-        shape: (height, width, channels) of a picture.
-        memory: bytes for a batch.
-        widest: pictures in a batch at most.
-
-    Returns:
-        The shapes of the activations, and how many pictures go through at once.
-
-    Raises:
-        ValueError: no memory at all.
-    """
-    if memory <= 0:
-        raise ValueError(f"Expected bytes of memory, from 1 up. Received: memory={memory}")
-    function = tf.function(lambda images: [forward(images) for forward in forwards], autograph=False)
-    traced = function.get_concrete_function(tf.TensorSpec((1, *shape)))
-    operations = [operation for operation in traced.graph.get_operations() if operation.type not in READ]
-    tensors = [tensor for operation in operations for tensor in operation.outputs if tensor.shape.is_fully_defined()]
-    one = COPIES * sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in tensors)
-    return [tuple(tensor.shape) for tensor in traced.structured_outputs], int(np.clip(memory // one, 1, widest))
-
-
-def places(term: Term, width: int) -> np.ndarray:
-    """Return which picture is where in which batch, `(batches, width)`, -1 where none is.
-
-    A target's place in its batch follows from the target alone.
-    """
-    own = np.arange(len(term.targets)) if not term.axes else term.targets.sum(1)
-    columns = own % width
-    rows = np.zeros_like(columns)
-    for column in np.unique(columns):
-        rows[columns == column] = np.arange((columns == column).sum())
-    found = np.full((rows.max() + 1, width), -1)
-    found[rows, columns] = np.arange(len(columns))
-    return found
-
-
-def bar(parts: Sequence, description: str) -> tqdm:
-    """Return a progress bar over batches, silent where nobody looks."""
-    return tqdm(parts, description, unit="batch", disable=bool(os.environ.get("TQDM_DISABLE")) or None)
-
-
-MOMENTUM, SECOND_MOMENTUM, TINY = 0.9, 0.999, 1e-8  # Kingma and Ba 2015, Adam, arXiv:1412.6980
-# Gradients of float16 layers would underflow; a power of two changes no digit of the others.
-SCALE = 2.0**10
-TRANSFORM_SEED = 1_000_003  # other numbers than the noise at the start has
-MOST_SEED = 2**31 - 1 - TRANSFORM_SEED  # int32
-
-Score = Callable[[tf.Tensor, Sequence[tf.Tensor]], tf.Tensor]
-
-
-def compile_ascent(
-    score: Score,
-    penalty: Callable[[tf.Tensor], tf.Tensor] | None,
-    targets: list[tf.TensorSpec],
-    shape: tuple[int, int, int],
-    parametrization: Pixels | Fourier,
-    robust_to: Sequence[Transform],
-) -> tuple[Callable, Callable]:
-    """Compile the start and the steps of an ascent.
-
-    Args:
-        score: `(pictures (n, *shape) in 0..1, targets) -> (n,)` float32, what is to rise.
-        penalty: `pictures -> (n,)` float32, what else counts; None: nothing.
-        targets: what `score` takes, with n as the first axis.
-        shape: (height, width, channels) of a picture.
-        parametrization: how pictures are written down.
-        robust_to: transforms of the pictures before each step.
-
-    Returns:
-        Concrete functions of tensors: `start(seed, identities (n,), steps) -> (state, draws)`, and
-        `advance(state, targets, draws, first, last) -> (state, pictures in 0..1, their score)`, which does the steps
-        from `first` to before `last`.
-    """
-    width, numbers = targets[0].shape[0], sum(transform.draws for transform in robust_to)
-    look = _look(score, penalty, shape, parametrization, robust_to)
-    whole = tf.TensorSpec((), tf.int32)
-    parameters = tf.TensorSpec((width, *parametrization.start(0, tf.zeros(1, tf.int32), shape).shape[1:]))
-
-    @tf.function(autograph=False, input_signature=[whole, tf.TensorSpec((width,), tf.int32), whole])
-    def start(seed, identities, steps):
-        def draw(identity: tf.Tensor) -> tf.Tensor:
-            return tf.random.stateless_uniform([steps, numbers], tf.stack([seed + TRANSFORM_SEED, identity]))
-
-        noise = parametrization.start(seed, identities, shape)
-        draws = each(identities, draw) if numbers else tf.zeros([width, steps, 0])
-        return [noise, tf.zeros_like(noise), tf.zeros_like(noise)], draws
-
-    signature = [[parameters] * 3, targets, tf.TensorSpec((width, None, numbers)), whole, whole]
-
-    @tf.function(autograph=False, input_signature=signature)
-    def advance(state, rows, draws, first, last):
-        def step(number, parameters, mean, square):
-            slope = look(parameters, rows, draws[:, number])
-            change, mean, square = _adam(slope, mean, square, tf.cast(number + 1, tf.float32))
-            # A ReLU that is off has no slope: where nothing answers to the noise, it grows until something does.
-            change = tf.where(_silent(slope), tf.sign(parameters), change)
-            moved = parametrization.project(parameters + parametrization.step_size * change)
-            return number + 1, moved, mean, square
-
-        _, *state = tf.while_loop(lambda number, *_: number < last, step, [first, *state])
-        pictures = parametrization.picture(state[0], shape)
-        return state, pictures, score(pictures, rows)
-
-    return start.get_concrete_function(), advance.get_concrete_function()  # traced here, once and for all
-
-
-def _look(
-    score: Score,
-    penalty: Callable[[tf.Tensor], tf.Tensor] | None,
-    shape: tuple[int, int, int],
-    parametrization: Pixels | Fourier,
-    robust_to: Sequence[Transform],
-) -> Callable[[tf.Tensor, Sequence[tf.Tensor], tf.Tensor], tf.Tensor]:
-    """Return `(parameters, targets, draws) -> slope`, which is 0 where the score has none, whatever the penalty."""
-
-    def look(parameters, rows, draws):
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(parameters)
-            pictures = parametrization.picture(parameters, shape)
-            risen = SCALE * score(transforms.apply(robust_to, pictures, draws), rows)
-            fined = penalty(pictures) if penalty else None
-        uphill = tape.gradient(risen, parameters, unconnected_gradients="zero") / SCALE
-        return tf.where(_silent(uphill), 0.0, uphill + tape.gradient(fined, parameters)) if penalty else uphill
-
-    return look
-
-
-def _adam(slope: tf.Tensor, mean: tf.Tensor, square: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Return the change of step `count` (from 1 up) at step size 1, and the two moments after it."""
-    mean = MOMENTUM * mean + (1 - MOMENTUM) * slope
-    square = SECOND_MOMENTUM * square + (1 - SECOND_MOMENTUM) * slope**2
-    correction = tf.sqrt(1 - SECOND_MOMENTUM**count) / (1 - MOMENTUM**count)
-    return correction * mean / (tf.sqrt(square) + TINY), mean, square
-
-
-def _silent(slope: tf.Tensor) -> tf.Tensor:
-    """Return for which pictures `(n, ...)` nothing has a slope, `(n, 1, ...)`."""
-    return tf.reduce_all(slope == 0, range(1, len(slope.shape)), keepdims=True)

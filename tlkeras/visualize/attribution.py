@@ -3,16 +3,18 @@
 Both follow the logit of the class, even if the model ends in a softmax, and leave the model as it was.
 """
 
-import os
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
 
+from tlkeras import checks, graph
+from tlkeras._files import progress
 from tlkeras.data import splits
-from tlkeras.visualize import classifiers
+
+BATCH_BYTES = 2**30  # of activations and their gradients at a time
 
 
 def grad_cam(
@@ -36,9 +38,9 @@ def grad_cam(
 
     Reference: Selvaraju et al. 2017, Grad-CAM, arXiv:1610.02391, equations 1 and 2.
     """
-    images = classifiers.check_images(model, images)
-    forward = classifiers.logits(model, classifiers.find_map(model, layer))
-    size = classifiers.batch_size(model, images.shape[1:])
+    images = _checked_images(model, images)
+    forward = graph.logits(model, _layer_with_map(model, layer))
+    size = batch_size(model, images.shape[1:])
     classes = _classes(model, images, classes, size)
 
     @tf.function(reduce_retracing=True)
@@ -54,7 +56,9 @@ def grad_cam(
         return tf.image.resize(positive, images.shape[1:3])[..., 0]
 
     parts = [slice(start, start + size) for start in range(0, len(images), size)]
-    heats = np.concatenate([heat(images[part], classes[part]).numpy() for part in _bar(parts, "Grad-CAM")])
+    heats = np.concatenate(
+        [heat(images[part], classes[part]).numpy() for part in progress(parts, "Grad-CAM", unit="batch")]
+    )
     return heats / np.maximum(heats.max((1, 2), keepdims=True), np.finfo(np.float32).tiny)
 
 
@@ -93,25 +97,62 @@ def integrated_gradients(
     Reference: Sundararajan et al. 2017, Axiomatic attribution, arXiv:1703.01365, equation 3;
     Smilkov et al. 2017, SmoothGrad, arXiv:1706.03825.
     """
-    images = classifiers.check_images(model, images)
-    baseline = _check(images, steps, samples, noise, baseline)
-    size = classifiers.batch_size(model, images.shape[1:])
+    images = _checked_images(model, images)
+    baseline = _checked_baseline(images, steps, samples, noise, baseline)
+    size = batch_size(model, images.shape[1:])
     classes = _classes(model, images, classes, size)
     gradient = _gradient(model)
-    size = classifiers.batch_size(model, images.shape[1:])
     copies = samples if noise else 1
     deviation = noise * np.ptp(images, axis=(1, 2, 3), keepdims=True)
     attributions = np.zeros(images.shape[:3], np.float32)
-    for copy in _bar(range(copies), "integrated gradients"):
+    for copy in progress(range(copies), "integrated gradients"):
         draws = tf.random.stateless_normal(images.shape[1:], (seed, copy)).numpy()
         difference = images + deviation * draws - baseline
-        attributions += (difference * _mean(gradient, baseline, difference, classes, steps, size)).sum(-1) / copies
+        attributions += (difference * _mean_gradient(gradient, baseline, difference, classes, steps, size)).sum(
+            -1
+        ) / copies
     return attributions
+
+
+def batch_size(model: keras.Model, shape: tuple[int, ...]) -> int:
+    """Return how many images of `shape` (height, width, channels) go through `model` and back within BATCH_BYTES."""
+    outputs = [out for operation in graph.operations(model).values() for out in keras.tree.flatten(operation.output)]
+    values = sum(math.prod(side or max(shape) for side in output.shape[1:]) for output in outputs)
+    return max(1, BATCH_BYTES // (8 * values))  # float32, and as much again for the gradients
+
+
+def _layer_with_map(model: keras.Model, name: str | None) -> keras.Operation:
+    """Return the operation called `name`, which must have a spatial map `(batch, height, width, channels)`.
+
+    None is the last one with a map of more than one pixel, poolings left out: block5_conv3 of VGG16, as in the paper.
+
+    Raises:
+        ValueError: no such layer, several, or one without a map.
+    """
+    if name is None:
+        known = graph.operations(model)
+        maps = [operation for operation in known.values() if _has_map(operation) and not graph.is_functional(operation)]
+        layers = [operation for operation in maps if "Pool" not in type(operation).__name__]
+        if not layers:
+            raise ValueError(f"Expected a model with a spatial map. Received: {list(known)}")
+        return layers[-1]
+    operation = graph.find(model, name)
+    if not _has_map(operation):
+        raise ValueError(
+            "Expected a layer with a spatial map (batch, height, width, channels) of more than one pixel. "
+            f"Received: layer={name!r}, {operation.output}"
+        )
+    return operation
+
+
+def _has_map(operation: keras.Operation) -> bool:
+    shape = getattr(operation.output, "shape", ())
+    return len(shape) == 4 and shape[1:3] != (1, 1)
 
 
 def _gradient(model: keras.Model) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
     """Return `(images (b, h, w, c), classes (b,)) -> gradient of each one's logit`, of the images' shape."""
-    forward = classifiers.logits(model)
+    forward = graph.logits(model)
 
     @tf.function(reduce_retracing=True)
     def gradient(batch: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -126,7 +167,7 @@ def _gradient(model: keras.Model) -> Callable[[np.ndarray, np.ndarray], tf.Tenso
     return gradient
 
 
-def _mean(
+def _mean_gradient(
     gradient: Callable, baseline: np.ndarray, difference: np.ndarray, classes: np.ndarray, steps: int, size: int
 ) -> np.ndarray:
     """Return the mean gradient along the way of each image, `size` points at a time."""
@@ -141,7 +182,7 @@ def _mean(
 def _classes(model: keras.Model, images: np.ndarray, classes: np.ndarray | int | None, size: int) -> np.ndarray:
     """Return the class of each image, int32 `(n,)`: the given ones, or those that the model predicts."""
     if classes is None:
-        forward = classifiers.logits(model)
+        forward = graph.logits(model)
         predict = tf.function(lambda batch: tf.argmax(forward(batch)[0], -1), reduce_retracing=True)
         parts = [predict(images[start : start + size]).numpy() for start in range(0, len(images), size)]
         return np.concatenate(parts).astype(np.int32)
@@ -153,7 +194,19 @@ def _classes(model: keras.Model, images: np.ndarray, classes: np.ndarray | int |
     return classes.astype(np.int32)
 
 
-def _check(images: np.ndarray, steps: int, samples: int, noise: float, baseline: np.ndarray | float) -> np.ndarray:
+def _checked_images(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Return the images as float32, after checking them and the model."""
+    if not graph.is_functional(model) or len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(f"Expected a functional model with one input and one output. Received: {model!r}")
+    if len(model.outputs[0].shape) != 2:
+        raise ValueError(f"Expected a classifier, (batch, classes) out. Received: {model.outputs[0].shape}")
+    checks.check_images(model, images, raw=False)
+    return np.asarray(images, np.float32)
+
+
+def _checked_baseline(
+    images: np.ndarray, steps: int, samples: int, noise: float, baseline: np.ndarray | float
+) -> np.ndarray:
     """Return the baseline of each image, after checking the numbers."""
     if min(steps, samples) < 1 or not noise >= 0:
         raise ValueError(
@@ -167,7 +220,3 @@ def _check(images: np.ndarray, steps: int, samples: int, noise: float, baseline:
     if not np.isfinite(baseline).all():
         raise ValueError("Expected a baseline of finite values. Received: NaN or infinity")
     return broadcast
-
-
-def _bar(items: Sequence, description: str) -> tqdm:
-    return tqdm(items, description, disable=bool(os.environ.get("TQDM_DISABLE")) or None)

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.visualize import ascent, layers
-from tlkeras.visualize.ascent import MEMORY, Pictures
+from tlkeras import checks
+from tlkeras._files import progress
+from tlkeras.visualize import objectives
+from tlkeras.visualize.ascent import MEMORY, Pictures, measure
 
 
 def responses(model: keras.Model, layer: str, images: np.ndarray, *, memory: int = MEMORY) -> np.ndarray:
@@ -25,13 +27,10 @@ def responses(model: keras.Model, layer: str, images: np.ndarray, *, memory: int
     Raises:
         ValueError: no images, images that do not fit the model, an unknown layer, or one without channels.
     """
+    forward = objectives.activations(model, layer)
+    checks.check_images(model, images, raw=False)
     images = np.asarray(images)
-    if images.ndim != 4 or not len(images):
-        raise ValueError(f"Expected images (n, height, width, channels). Received: shape={images.shape}")
-    if layers.input_shape(model, images.shape[1:3]) != images.shape[1:]:
-        raise ValueError(f"Expected images that fit {model.inputs[0].shape}. Received: shape={images.shape}")
-    forward = layers.activations(model, layer)
-    (shape,), width = ascent.measure([forward], images.shape[1:], memory, widest=256)
+    (shape,), width = measure([forward], images.shape[1:], memory, widest=256)
     if len(shape) < 3:
         raise ValueError(f"Expected a layer with channels, (batch, ..., channels). Received: {(None, *shape[1:])}")
 
@@ -41,7 +40,7 @@ def responses(model: keras.Model, layer: str, images: np.ndarray, *, memory: int
 
     compiled = means.get_concrete_function()
     parts = [images[first : first + width].astype(np.float32) for first in range(0, len(images), width)]
-    return np.concatenate([compiled(tf.constant(part)).numpy() for part in ascent.bar(parts, layer)])
+    return np.concatenate([compiled(tf.constant(part)).numpy() for part in progress(parts, layer, unit="batch")])
 
 
 def filter_rows(
@@ -76,7 +75,7 @@ def filter_rows(
     Raises:
         ValueError: pictures of something else than channels, or as `responses` does.
     """
-    if pictures.targets.shape[1] != 1 or pictures.targets.dtype.kind != "i":
+    if pictures.targets.shape[1] != 1:
         raise ValueError(f"Expected pictures of channels. Received: targets of shape {pictures.targets.shape}")
     shape = (noises, *pictures.images.shape[1:])
     channels = pictures.targets[:, 0]

@@ -13,17 +13,15 @@ COLOURS /= np.linalg.norm(COLOURS, axis=0).max()
 
 @dataclass(frozen=True)
 class Pixels:
-    """A picture is its pixels.
+    """A picture is its pixels, clipped to the value range after each step.
 
     Args:
         contrast: standard deviation of the noise that it starts from, around mid-grey, as a part of the value range.
             Pale noise leaves most positions of a sparse filter below its ReLU, where nothing can climb.
-        bounded: whether each step ends with clipping to the value range; otherwise subtract `out_of_range`.
         step_size: of a pixel and step, as a part of the value range.
     """
 
     contrast: float = 0.3
-    bounded: bool = True
     step_size: float = 0.05
 
     def start(self, seed: int, identities: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
@@ -35,8 +33,8 @@ class Pixels:
         return parameters + 0.5
 
     def project(self, parameters: tf.Tensor) -> tf.Tensor:
-        """Return the parameters after a step, inside what is allowed."""
-        return tf.clip_by_value(parameters, -0.5, 0.5) if self.bounded else parameters
+        """Return the parameters after a step, clipped to the value range."""
+        return tf.clip_by_value(parameters, -0.5, 0.5)
 
 
 @dataclass(frozen=True)

@@ -8,30 +8,31 @@ mean the same for pictures of 0..255 and of -1..1.
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.visualize import classifiers, layers
+from tlkeras import graph
 
-Source = Callable[[keras.Model], Callable[[tf.Tensor], tf.Tensor]]
+Forward = Callable[[tf.Tensor], tf.Tensor]
+Source = Callable[[keras.Model], Forward]
 
 
 @dataclass(frozen=True, eq=False)
 class Term:
-    """One measurement, of what a layer answers or of the picture itself."""
+    """One measurement, of the activations of a layer or of the picture itself."""
 
     name: str
     measure: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # (b, ...) and the targets (b, k) -> (b,)
-    source: Source | None = None  # how to run the model as far as needed; None measures the picture, a penalty
-    targets: np.ndarray | None = None  # (n, k), a row a picture; None is every channel
+    source: Source | None = None  # how to run the model as far as needed; None measures the picture, as penalties do
+    targets: np.ndarray | None = None  # (n, k) int32, a row a picture; None is every channel
     axes: tuple[int, ...] = ()  # which axes of the activations a row of targets indexes
-    ranks: tuple[int, ...] = ()  # of the activations that have what is asked for
+    ranks: tuple[int, ...] = ()  # of activations that have such targets
 
-    def resolved(self, shape: tuple[int, ...]) -> "Term":
-        """Return the term with its targets, checked against activations of a shape `(1, ...)`.
+    def checked_targets(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the targets `(n, k)` int32, checked against activations of a shape `(1, ...)`.
 
         Raises:
             ValueError: activations of another kind than expected, or targets out of range.
@@ -39,19 +40,15 @@ class Term:
         if len(shape) not in self.ranks:
             raise ValueError(f"Expected activations of {self.ranks} axes, {self.name}. Received: {(None, *shape[1:])}")
         if self.targets is None:
-            return replace(self, targets=np.arange(shape[-1], dtype=np.int32)[:, None])
+            return np.arange(shape[-1], dtype=np.int32)[:, None]
         limits = [shape[axis] for axis in self.axes]
-        if limits and ((self.targets < 0) | (self.targets >= limits)).any():
+        if ((self.targets < 0) | (self.targets >= limits)).any():
             raise ValueError(f"Expected {self.name}, below {limits}. Received: {self.targets.tolist()}")
-        if not limits and self.targets.shape[1] != shape[-1]:
-            raise ValueError(f"Expected {self.name} of {shape[-1]} values. Received: {self.targets.shape[1]}")
-        return self
+        return self.targets
 
-    def identities(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return a number for each target `(n,)` int64 that does not depend on which others are asked for."""
-        if not self.axes:
-            return np.arange(len(self.targets))
-        return np.ravel_multi_index(tuple(self.targets.T), [shape[axis] for axis in self.axes])
+    def identities(self, targets: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a number for each target, `(n,)` int64, which does not depend on the other targets."""
+        return np.ravel_multi_index(tuple(targets.T), [shape[axis] for axis in self.axes])
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,34 +111,11 @@ def class_logit(classes: Sequence[int] | int | None = None) -> Objective:
         classes: one picture each; None: all.
     """
 
-    def source(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-        forward = classifiers.logits(model)
+    def source(model: keras.Model) -> Forward:
+        forward = graph.logits(model)
         return lambda images: forward(images)[0]
 
     return _of(Term("classes of a classifier", _chosen, source, _indices(classes, 1), (-1,), (2,)))
-
-
-def direction(layer: str, vectors: np.ndarray) -> Objective:
-    """Return the mean projection of the activations on a direction: several channels at once.
-
-    Args:
-        layer: with activations `(batch, ..., channels)`.
-        vectors: `(n, channels)` or `(channels,)`, one picture each; they are used at length 1.
-
-    Raises:
-        ValueError: a vector without a direction.
-    """
-    vectors = np.atleast_2d(np.asarray(vectors, np.float32))
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    if vectors.ndim != 2 or not (np.isfinite(lengths) & (lengths > 0)).all():
-        raise ValueError(f"Expected vectors (n, channels) of finite lengths above 0. Received: {lengths.tolist()}")
-
-    def measure(found: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        means = tf.reduce_mean(found, tuple(range(1, len(found.shape) - 1)))
-        return tf.reduce_sum(means * targets, -1)
-
-    name = f"directions among the channels of {layer!r},"
-    return _of(Term(name, measure, _up_to(layer), vectors / lengths, (), (2, 3, 4, 5)))
 
 
 def total_variation() -> Objective:
@@ -154,18 +128,43 @@ def total_variation() -> Objective:
     return _of(Term("total variation", measure))
 
 
-def energy() -> Objective:
-    """Return the mean squared distance from the middle of the value range (L2). Subtract it for grey where it can."""
-    return _of(Term("L2", lambda images, _: tf.reduce_mean((images - 0.5) ** 2, (1, 2, 3))))
+def activations(model: keras.Model, name: str) -> Forward:
+    """Return a function that runs a model in inference mode up to a layer, and nothing after it.
+
+    Args:
+        model: functional or Sequential, of one input; it is left as it was.
+        name: of the layer, as for `graph.find`.
+
+    Returns:
+        `images (b, height, width, channels) -> activations (b, ...)`, in the layer's own dtype. If the layer ends in a
+        ReLU, a channel that is 0 all over an image has the slope of the ReLU's input, so that it can wake.
+
+    Raises:
+        ValueError: as `graph.up_to` does.
+    """
+    layer = graph.find(model, name)
+    if not _has_relu(layer):
+        return graph.up_to(model, name)
+    before, linear = graph.up_to(model, name, inclusive=False), graph.without_activation(layer)
+    return lambda images: _waking_relu(linear(before(images)))
 
 
-def out_of_range() -> Objective:
-    """Return the mean squared distance of pixels from the value range, for pictures that may leave it."""
+def _has_relu(layer: keras.Operation) -> bool:
+    if isinstance(layer, keras.layers.ReLU):
+        return (layer.max_value, layer.negative_slope, layer.threshold) == (None, 0, 0)
+    return getattr(layer, "activation", None) is keras.activations.relu
 
-    def measure(images: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean((images - tf.clip_by_value(images, 0.0, 1.0)) ** 2, (1, 2, 3))
 
-    return _of(Term("out of range", measure))
+@tf.custom_gradient
+def _waking_relu(inputs: tf.Tensor) -> tuple[tf.Tensor, Forward]:
+    """Return `relu(inputs)`; a channel without any positive input that the score hears passes its slope on."""
+    awake, places = inputs > 0, range(1, len(inputs.shape) - 1)
+
+    def gradient(slope: tf.Tensor) -> tf.Tensor:
+        heard = tf.reduce_any(awake & (slope != 0), places, keepdims=True)
+        return tf.where(awake | ~heard, slope, 0)
+
+    return tf.nn.relu(inputs), gradient
 
 
 def _of(term: Term) -> Objective:
@@ -173,7 +172,7 @@ def _of(term: Term) -> Objective:
 
 
 def _up_to(layer: str) -> Source:
-    return functools.partial(layers.activations, name=layer)
+    return functools.partial(activations, name=layer)
 
 
 def _chosen(values: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,299 @@
+"""The graph of a functional Keras model: its operations and their calls, its logits, and running it up to a layer.
+
+Keras has no public way to most of this. Whatever private attribute of Keras (or TensorFlow) the package needs is
+touched in this file alone, so that a new version of Keras is mended here. Nothing in this file changes a model: no
+layer, node, weight or flag of it.
+"""
+
+import difflib
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.python.framework import ops  # no public module has the registry of gradients
+
+SQUASHING = ("softmax", "sigmoid")  # where one of these ends a classifier, its input is the logits
+
+Chain = tuple[keras.Operation, ...]  # the nested models that lead to an operation, outermost first, and the operation
+Watch = Callable[[tf.Tensor], object]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of an operation in the graph of a model (a node of Keras); a shared layer is called several times."""
+
+    operation: keras.Operation
+    inputs: tuple[keras.KerasTensor, ...]  # none for an input layer
+    outputs: tuple[keras.KerasTensor, ...]
+    options: dict[str, Any]  # keyword arguments of the call, such as `training=False`
+    sources: tuple[keras.Operation, ...]  # the operations that made `inputs`
+
+
+def is_functional(operation: object) -> bool:
+    """Return whether `operation` is a functional model, or a Sequential model that is built."""
+    return _functional(operation) is not None
+
+
+def functional(model: keras.Model) -> keras.Model:
+    """Return a functional model as it is, and for a Sequential model the functional one that it wraps.
+
+    Its `operations` are in the order in which they run, input layers included.
+
+    Raises:
+        ValueError: a subclassed model, which has no graph, or a Sequential model that is not built yet.
+    """
+    found = _functional(model)
+    if found is None:
+        raise ValueError(f"Expected a functional model, or a Sequential one that is built. Received: {model!r}")
+    return found
+
+
+def calls(model: keras.Model) -> dict[keras.Operation, list[Call]]:
+    """Return the calls of each operation of a model, in the order in which the operations run, input layers included.
+
+    Calls of the same layers by other models are left out; a nested model counts as one operation.
+
+    Args:
+        model: functional or Sequential.
+
+    Raises:
+        ValueError: as `functional` does.
+    """
+    graph = functional(model)
+    nodes = {id(node) for level in graph._nodes_by_depth.values() for node in level}
+    return {
+        operation: [_call(node) for node in operation._inbound_nodes if id(node) in nodes]
+        for operation in graph.operations
+    }
+
+
+def users(model: keras.Model) -> dict[str, list[Call]]:
+    """Return the calls that take an output of an operation, by the operation's name; a name without users has none.
+
+    Args:
+        model: functional or Sequential.
+
+    Raises:
+        ValueError: as `functional` does.
+    """
+    found = defaultdict(list)
+    for call in [call for group in calls(model).values() for call in group]:
+        for source in call.sources:
+            found[source.name].append(call)
+    return found
+
+
+def operations(model: keras.Model) -> dict[str, keras.Operation]:
+    """Return the operations of a model by path, in the order in which they run, without input layers.
+
+    Those of a nested model have paths such as "base/conv_1" and come before the nested model.
+
+    Args:
+        model: functional or Sequential.
+
+    Raises:
+        ValueError: as `functional` does.
+    """
+    return {path: chain[-1] for path, chain in _chains(model)}
+
+
+def find(model: keras.Model, name: str) -> keras.Operation:
+    """Return an operation by name, at whatever depth.
+
+    Args:
+        model: functional or Sequential.
+        name: of the operation; where several have the same, "nested/name" says which.
+
+    Raises:
+        ValueError: a name that no operation or several have, or as `functional` does.
+    """
+    return _find(model, name)[-1]
+
+
+def is_random(operation: keras.Operation) -> bool:
+    """Return whether an operation, or a layer inside it, has a generator of random numbers, as dropout has."""
+    if not isinstance(operation, keras.layers.Layer):
+        return False
+    state = [value for layer in operation._flatten_layers() for value in vars(layer).values()]
+    return any(isinstance(value, keras.random.SeedGenerator) for value in state)
+
+
+def producer(tensor: keras.KerasTensor) -> keras.Operation:
+    """Return the operation that made a symbolic tensor of a model."""
+    return tensor._keras_history.operation
+
+
+def last_operation(model: keras.Model) -> keras.Operation:
+    """Return the operation that makes the first output of a model, inside the nested model if one makes it.
+
+    Of a subclassed model, which has no graph, it is the last layer.
+    """
+    operation = model
+    while isinstance(operation, keras.Model):
+        graph = _functional(operation)
+        operation = producer(graph.outputs[0]) if graph else operation.layers[-1]
+    return operation
+
+
+def squashing(operation: keras.Operation) -> str | None:
+    """Return "softmax" or "sigmoid" for an operation that is one or ends in one, and None for any other."""
+    activation = getattr(operation, "activation", None)
+    names = (type(operation).__name__.lower(), getattr(activation, "__name__", ""))
+    return next((name for name in names if name in SQUASHING), None)
+
+
+def has_logits(model: keras.Model) -> bool:
+    """Return whether the outputs of a classifier are logits: no softmax ends it, at whatever depth."""
+    return squashing(last_operation(model)) != "softmax"
+
+
+def without_activation(operation: keras.Operation) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a function of one tensor that does what a layer does before its activation, on the layer's weights.
+
+    Args:
+        operation: a layer with an argument `activation`; or the activation itself, which is left out as a whole.
+    """
+    if not getattr(operation, "weights", None):
+        return lambda inputs: inputs
+    config = operation.get_config()
+    plain = {name: "zeros" if name.endswith("_initializer") else value for name, value in config.items()}
+    twin = type(operation).from_config({**plain, "activation": "linear"})
+    twin.build(operation.input.shape)
+
+    def run(inputs: tf.Tensor) -> tf.Tensor:
+        borrowed = zip(twin.weights, (weight.value for weight in operation.weights), strict=True)
+        with keras.StatelessScope(state_mapping=list(borrowed)):
+            return twin(inputs)
+
+    return run
+
+
+def up_to(model: keras.Model, name: str, *, inclusive: bool = True) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a function that runs a model in inference mode up to a layer, and nothing after it.
+
+    Args:
+        model: functional or Sequential, of one input.
+        name: of the layer, as for `find`; a shared layer counts where it is called first.
+        inclusive: False returns what goes into the layer.
+
+    Returns:
+        `images (b, ...) -> activations (b, ...)`, in the dtype of the layer.
+
+    Raises:
+        ValueError: a model of several inputs, a layer of several inputs or outputs, or as `find` does.
+    """
+    chain = _find(model, name)
+    # Keras makes no model that starts in one graph and ends in a nested one, so there is one stage for each.
+    stages = [
+        keras.Model(parent.inputs[0], _tensor(parent, inner, after=inclusive and inner is chain[-1]), name="part")
+        for parent, inner in zip((model, *chain), chain, strict=False)
+    ]
+
+    def run(images: tf.Tensor) -> tf.Tensor:
+        for stage in stages:
+            images = stage(images, training=False)
+        return images
+
+    return run
+
+
+def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+    """Return a function that runs a classifier in inference mode, without the softmax or sigmoid at its end.
+
+    Args:
+        model: functional or Sequential, of any nesting.
+        layer: one of its operations, at whatever depth.
+
+    Returns:
+        `(images (b, height, width, channels), watch=None) -> (logits (b, classes) float32, output of layer)`. `watch`
+        is called with that output as soon as it is computed, so that a gradient tape can follow it. The output is None
+        if there is no `layer`.
+
+    Raises:
+        ValueError: as `functional` does.
+    """
+    graph, last = functional(model), last_operation(model)
+    end = without_activation(last) if squashing(last) else last
+
+    def run(images: tf.Tensor, watch: Watch | None = None) -> tuple[tf.Tensor, tf.Tensor | None]:
+        seen = []
+
+        def as_called(operation: keras.Operation) -> Callable[..., Any]:
+            def call(*args: Any, **options: Any) -> Any:
+                if inner := _functional(operation):
+                    outputs = inner._run_through_graph(args[0], as_called)
+                elif operation is last:
+                    outputs = end(*args)
+                else:
+                    outputs = operation(*args, **_inference(operation, options))
+                if operation is layer:
+                    seen.append(outputs)
+                    if watch:
+                        watch(outputs)
+                return outputs
+
+            return call
+
+        outputs = keras.tree.flatten(graph._run_through_graph(images, as_called))
+        return tf.cast(outputs[0], tf.float32), seen[-1] if seen else None
+
+    return run
+
+
+def custom_gradients() -> dict[str, Any]:
+    """Return TensorFlow's registry of gradients, by name; an empty one if a version of TensorFlow keeps it elsewhere.
+
+    Each compiled `fit` adds one ("CustomGradient-...") and never removes it. Deleting an entry frees its graph.
+    """
+    return getattr(getattr(ops, "gradient_registry", None), "_registry", {})
+
+
+def _functional(operation: object) -> Any:
+    """Return the graph of a functional or Sequential model, and None for anything else."""
+    graph = getattr(operation, "_functional", operation)  # what a Sequential model wraps
+    return graph if isinstance(graph, keras.Function) else None
+
+
+def _call(node: Any) -> Call:
+    sources = tuple(parent.operation for parent in node.parent_nodes)
+    options = dict(node.arguments.kwargs)
+    return Call(node.operation, tuple(node.input_tensors), tuple(node.output_tensors), options, sources)
+
+
+def _chains(model: keras.Model) -> Iterator[tuple[str, Chain]]:
+    for operation in functional(model).operations:
+        if is_functional(operation):
+            yield from ((f"{operation.name}/{path}", (operation, *chain)) for path, chain in _chains(operation))
+        if not isinstance(operation, keras.layers.InputLayer):
+            yield operation.name, (operation,)
+
+
+def _find(model: keras.Model, name: str) -> Chain:
+    chains = dict(_chains(model))
+    found = [path for path in chains if path == name or path.endswith(f"/{name}")]
+    if len(found) > 1:
+        raise ValueError(f"Expected the name of one layer; {found} have this one. Received: layer={name!r}")
+    if not found:
+        similar = difflib.get_close_matches(str(name), chains, n=4, cutoff=0.4) or list(chains)
+        raise ValueError(f"Expected a layer of {model.name}, such as {similar}. Received: layer={name!r}")
+    return chains[found[0]]
+
+
+def _tensor(parent: keras.Model, operation: keras.Operation, *, after: bool) -> keras.KerasTensor:
+    """Return what comes out of an operation inside `parent`, or what goes into it."""
+    if len(parent.inputs) != 1:
+        raise ValueError(f"Expected a model of one input. Received: {parent.name!r}, of {len(parent.inputs)} inputs")
+    call = calls(parent)[operation][0]
+    tensors = call.outputs if after else call.inputs
+    if len(tensors) != 1:
+        raise ValueError(f"Expected a layer of one input and one output. Received: layer={operation.name!r}, {tensors}")
+    return tensors[0]
+
+
+def _inference(operation: keras.Operation, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a call with `training=False` where there is such an argument."""
+    return {**options, "training": False} if "training" in inspect.signature(operation.call).parameters else options
