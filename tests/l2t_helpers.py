@@ -4,8 +4,10 @@ import contextlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tlkeras.l2t import LearningToTransfer, Settings
+from tlkeras.l2t.algorithm import Parts, State
 from tlkeras.models.resnet32 import resnet32
 from tlkeras.models.vgg import vgg9
 
@@ -46,3 +48,14 @@ def images(count=12, seed=0):
     """Return uint8 images and labels, all classes among them."""
     generator = np.random.default_rng(seed)
     return generator.integers(0, 256, (count, 8, 8, 3)).astype(np.uint8), (np.arange(count) % 3).astype(np.int32)
+
+
+def start(parts: Parts, seed=0):
+    """Return a state in float64 whose meta-networks and velocities are not at their first values."""
+    generator = np.random.default_rng(seed)
+    theta = [tf.constant(np.asarray(v)) for v in parts.network.trainable]
+    theta += [tf.constant(v) for v in parts.matching.initial_branches(generator)]
+    phi = [tf.constant(v + generator.normal(0, 0.1, v.shape)) for v in parts.meta.initial(generator)]
+    velocities = [tf.constant(generator.normal(0, 0.01, v.shape)) for v in theta]
+    zeros = [tf.zeros_like(v) for v in phi]
+    return State(theta, velocities, [tf.constant(np.asarray(v)) for v in parts.network.state], phi, (zeros, zeros))

@@ -1,17 +1,18 @@
-"""Check learning to transfer against numbers of the official code: `python tests/l2t_oracle.py DIR`.
+"""Check learning to transfer against numbers of the official code: `python tests/l2t_oracle.py DIR [--plain]`.
 
 DIR holds `batches.npz` and files `<method>[_officialinit]_<rate>.npz`, method being scratch, ufm, ww or www: two
 iterations on ResNet32 and VGG-9 with 15 pairs, batch 4, float64; and, if it is not the one in `golden/`, the generator
 of the weights, `oracle_gen.py`. Prints the worst relative error (L2) of each quantity; exits 1 above 1e-9, or where
-nothing was checked.
+nothing was checked. `--plain` checks the plain way to compute, in place of the fast one.
 """
 
 import argparse
+import collections
 import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -22,19 +23,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 from l2t_helpers import dtype
-from l2t_numbers import errors, summary
 
-from tlkeras.l2t.functional import Network
-from tlkeras.l2t.matching import Matching, resized
-from tlkeras.l2t.metanets import MetaNetworks
-from tlkeras.l2t.parts import Batch, Parts, Settings, State, run
-from tlkeras.l2t.step import iteration
+from tlkeras.l2t import LearningToTransfer
+from tlkeras.l2t.algorithm import Batch, Outcome, State, forward, iteration
+from tlkeras.l2t.matching import resized
 from tlkeras.models.resnet32 import FEATURES as SOURCE_FEATURES
 from tlkeras.models.resnet32 import resnet32
 from tlkeras.models.vgg import VGG9_FEATURES as TARGET_FEATURES
 from tlkeras.models.vgg import vgg9
 
 LIMIT = 1e-9
+FLOOR = 1e-3  # of the largest norm among the tensors of one quantity: smaller ones are compared with that
 GENERATOR = Path(__file__).parent / "golden" / "l2t_weights.py"
 BLOCKS = [f"s{stage}b{block}" for stage in (1, 2, 3) for block in range(1, 6)]
 PAIRS = [(source, target) for source in SOURCE_FEATURES for target in TARGET_FEATURES]
@@ -58,10 +57,39 @@ def assign(model: keras.Model, values: Arrays, prefix: str) -> None:
             weight.assign(values[f"{prefix}/{path}/{weight.name}"])
 
 
+def summary(name: str, tensors: list, velocities: list = ()) -> dict[str, np.ndarray]:
+    """Return norm, sum and up to 64 entries of each tensor."""
+    flat = [np.asarray(x).ravel() for x in tensors]
+    counts = [min(64, x.size) for x in flat]
+    facts = {
+        f"{name}/norm": [np.linalg.norm(x) for x in flat],
+        f"{name}/sum": [x.sum() for x in flat],
+        f"{name}/sample": np.concatenate([x[np.arange(k) * (x.size // k)] for x, k in zip(flat, counts, strict=True)]),
+    }
+    return facts | ({f"{name}/momentum_norm": [np.linalg.norm(x) for x in velocities]} if velocities else {})
+
+
+def errors(found: Mapping, oracle: Mapping) -> dict[str, float]:
+    """Return the worst relative error of each quantity: all names that differ in numbers alone are one."""
+    ignored = ("lr", "target_names")
+    groups = collections.defaultdict(list)
+    for name, wanted in oracle.items():
+        if name in ignored:
+            continue
+        got = np.asarray(found[name]) if name in found else np.full(wanted.shape, np.nan)
+        difference = np.inf if got.shape != wanted.shape else np.linalg.norm(np.ravel(got - wanted))
+        groups[re.sub(r"(?<=/)\d+|(?<=bn)\d+", "#", name)].append((difference, np.linalg.norm(np.ravel(wanted))))
+    worst = {}
+    for group, rows in groups.items():
+        differences, norms = np.array(rows).T
+        worst[group] = float((differences / np.maximum(norms, FLOOR * norms.max() or 1)).max())
+    return worst
+
+
 class Case:
     """What one file of the oracle is about: the networks and meta-networks of a method, with the weights it says."""
 
-    def __init__(self, name: str, weights: ModuleType) -> None:
+    def __init__(self, name: str, weights: ModuleType, fast: bool = True) -> None:
         self.method = name.split("_")[0]
         official = "officialinit" in name
         with dtype("float64"):
@@ -70,9 +98,8 @@ class Case:
         assign(self.target, weights.target(), "tgt")
         pairs = [] if self.method == "scratch" else PAIRS
         asked = {"what": "ww" in self.method, "where": "ww" in self.method, "which": self.method == "www"}
-        matching = Matching(self.source, self.target, pairs, by_region=asked["which"])
-        meta, network = MetaNetworks(matching, **asked), Network(self.target, list(matching.target_shapes))
-        self.parts = Parts(network, matching, meta, logits=True, settings=Settings())
+        self.parts = LearningToTransfer(self.source, self.target, pairs, **asked, fast=fast).learner.parts
+        meta, network = self.parts.meta, self.parts.network
         initial = {**weights.what(official), **weights.where(official), **weights.which(official)}
         phi = [doubles(initial[key]) for key in meta.names]
         branches = [v.reshape(v.shape[-2:]) if v.ndim > 1 else v for v in weights.branch().values()]
@@ -103,7 +130,7 @@ class Case:
         facts = {"source/logits": logits} | {f"source/full/{i}": maps[i] for i in (4, 9, 14)}
         for i, x in enumerate(maps):
             facts |= {f"source/mean/{i}": tf.reduce_mean(x), f"source/std/{i}": tf.math.reduce_std(x)}
-        features, outputs, _ = self.parts.network(self.start.weights[:34], self.start.state, images)
+        features, outputs, _ = self.parts.network(self.start.weights[:34], self.start.statistics, images)
         facts["target/logits"] = outputs
         for i, x in enumerate(features):
             every, some = max(1, x.shape[1] // 8), max(1, x.shape[3] // 64)
@@ -118,13 +145,13 @@ class Case:
         features = matching.source_features(images)
         answers, batch = meta.answers(self.start.meta, features), Batch(images, labels, matching.goals(features))
         weighting = meta.weights(self.start.meta, features, tf.constant(1.0, tf.float64))
-        errors = run(self.parts, self.start.weights, self.start.state, batch)[0]
+        errors = forward(self.parts, self.start.weights, self.start.statistics, batch)[0]
         losses = [
-            tf.reduce_sum(x, (1, 2)) for x in matching.split([a * b for a, b in zip(weighting, errors, strict=True)])
+            tf.reduce_sum(x, (1, 2)) for x in matching.by_pair([a * b for a, b in zip(weighting, errors, strict=True)])
         ]
         strength = tf.concat(answers["where"], axis=1)
         facts = {"where": strength}
-        for k, (what, error) in enumerate(zip(answers["what"], matching.split(errors), strict=True)):
+        for k, (what, error) in enumerate(zip(answers["what"], matching.by_pair(errors), strict=True)):
             facts[f"what/{k}"] = what
             if not meta.which:
                 facts[f"d2/{k}"] = error[:, 0]
@@ -139,33 +166,35 @@ class Case:
 
     def unweighted(self, batch: Batch, losses: list, features: Arrays) -> Arrays:
         """Return the errors without gamma, and the pairs' share of the loss."""
-        plain = Matching(self.source, self.target, PAIRS)
+        plain = type(self.parts.matching)(self.source, self.target, PAIRS)
         batch = batch._replace(goals=plain.goals(features))
-        errors = run(self.parts._replace(matching=plain), self.start.weights, self.start.state, batch)[0]
-        facts = {f"d2/{k}": error[:, 0] for k, error in enumerate(plain.split(errors))}
+        errors = forward(self.parts._replace(matching=plain), self.start.weights, self.start.statistics, batch)[0]
+        facts = {f"d2/{k}": error[:, 0] for k, error in enumerate(plain.by_pair(errors))}
         return facts | {"pair_contribution": 0.5 * tf.reduce_mean(tf.stack(losses, 1), 0)}
 
-    def after(self, prefix: str, out: tuple) -> Arrays:
+    def after(self, prefix: str, out: Outcome) -> Arrays:
         """Return the facts of one iteration."""
         single = self.method in ("scratch", "ufm")
         gradient, step, moving = ("grad", "step", "bn") if single else ("grad_total", "step1", "bn_after_step1")
         facts = {"ce": out.losses["cross_entropy"], "ml": tf.reduce_sum(out.losses["matching"])}
         facts["total"] = facts["ce"] + facts["ml"]
         facts |= summary(gradient, out.gradients) | summary(step, out.new.weights, out.new.velocities)
-        facts |= self.statistics(moving, out.state)
+        facts |= self.statistics(moving, out.statistics)
         if single and self.method == "ufm" and prefix == "it0":
             facts["/pair_contribution"] = out.losses["matching"]
         if not single:
             facts |= self.ahead(out)
         return {name[1:] if name[0] == "/" else f"{prefix}/{name}": value for name, value in facts.items()}
 
-    def ahead(self, out: tuple) -> Arrays:
+    def ahead(self, out: Outcome) -> Arrays:
         """Return the facts of the lookahead and of the meta-networks' step."""
         facts = {"inner": out.losses["lookahead"], "outer_final": out.losses["after"]}
         facts["outer_at_thetaT"] = out.losses["before"]
-        for name, (weights, velocities) in zip(("inner0", "inner1", "outer"), out.path, strict=True):
+        for name, (weights, velocities) in zip(("inner0", "inner1", "outer"), out.ahead.path, strict=True):
             facts |= summary(name, weights, velocities)
-        facts |= summary("grad_outer_final", out.final_gradients) | self.statistics("bn_after_iteration", out.new.state)
+        facts |= summary("grad_outer_final", out.ahead.final_gradients) | self.statistics(
+            "bn_after_iteration", out.new.statistics
+        )
         moved = [new - old for new, old in zip(out.new.meta, self.start.meta, strict=True)]
         for group, values in (("meta_grad", out.meta_gradients), ("meta_moved", moved)):
             for name, value in zip(self.parts.meta.names, values, strict=True):
@@ -201,13 +230,13 @@ def read(path: Path) -> Arrays:
         return {name: file[name] for name in file.files}
 
 
-def check(folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
+def check(folder: Path, fast: bool = True) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield the name of each file and the errors of its quantities."""
     weights, batches = generator(folder), read(folder / "batches.npz")
     for path in sorted(folder.glob("*.npz")):
         if re.match(r"(scratch|ufm|ww|www)_", path.name):
             oracle = read(path)
-            yield path.stem, errors(Case(path.stem, weights).found(batches, oracle["lr"]), oracle)
+            yield path.stem, errors(Case(path.stem, weights, fast).found(batches, oracle["lr"]), oracle)
         elif path.name == "interp.npz":
             yield path.stem, {"resize": resizing_error(read(path))}
 
@@ -216,8 +245,9 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    rows = {}
-    for name, found in check(parser.parse_args().folder):
+    parser.add_argument("--plain", action="store_true", help="without what only saves time")
+    arguments, rows = parser.parse_args(), {}
+    for name, found in check(arguments.folder, fast=not arguments.plain):
         for quantity, error in found.items():
             rows[f"{name}: {quantity}"] = error
             print(f"{name:<22}{quantity:<44}{error:.2e}{'' if error <= LIMIT else '  ABOVE'}", flush=True)

@@ -1,4 +1,4 @@
-"""Pairs are checked and grouped, maps are resized as TensorFlow resizes them, and regions weigh like resized grids."""
+"""Matching and meta-networks: maps are resized as TensorFlow does, regions weigh like resized grids, answers, sizes."""
 
 import keras
 import numpy as np
@@ -6,8 +6,13 @@ import pytest
 import tensorflow as tf
 from l2t_helpers import PAIRS, images, networks
 
+from tlkeras.l2t.fast import FastMatching, FastMetaNetworks
 from tlkeras.l2t.matching import Matching, interpolation, region_weights, resized
 from tlkeras.l2t.metanets import MetaNetworks
+from tlkeras.models.resnet32 import FEATURES as SOURCE
+from tlkeras.models.resnet32 import resnet32
+from tlkeras.models.vgg import VGG9_FEATURES as TARGET
+from tlkeras.models.vgg import vgg9
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +34,6 @@ def test_a_grid_of_errors_weighs_like_a_resized_image():
     image = tf.image.resize(grid[None, ..., None], (4, 5))[0, ..., 0].numpy()
     by_region = region_weights(4, 5) @ squares.ravel()
     assert by_region @ grid.ravel() == pytest.approx((image * squares).mean(), rel=1e-6)
-
-
-def test_pairs_are_grouped_by_the_targets_layer_and_come_apart_again(models):
-    matching = Matching(*models, PAIRS)
-    assert [(group.target, group.pairs, group.channels) for group in matching.groups] == [
-        ("relu1", (0, 1), (4, 6)),
-        ("relu2", (2,), (4,)),
-    ]
-    parts = [tf.fill((2, 1, channels), float(number)) for number, channels in enumerate((4, 6, 4))]
-    back = matching.split(matching.joined(parts))
-    assert all(np.array_equal(a, b) for a, b in zip(back, parts, strict=True))
-    features = matching.source_features(tf.constant(images()[0], tf.float32))
-    assert [tuple(goal.maps.shape) for goal in matching.goals(features)] == [(12, 64, 11), (12, 16, 4)]
 
 
 @pytest.mark.parametrize(
@@ -67,34 +59,29 @@ def test_a_map_of_unknown_size_is_refused(models):
         Matching(source, models[1], [("conv", "relu1")])
 
 
-def answers(models, **options):
-    asked = {"what": True, "where": True, "which": True} | options
-    matching = Matching(*models, PAIRS, by_region=asked["which"])
-    meta = MetaNetworks(matching, **asked)
+def answers(models, kinds):
+    make_matching, make_meta = kinds
+    matching = make_matching(*models, PAIRS, by_region=True)
+    meta = make_meta(matching, what=True, where=True, which=True)
     features = matching.source_features(tf.constant(images()[0], tf.float32))
     parameters = [tf.constant(v, tf.float32) for v in meta.initial(np.random.default_rng(0))]
     return meta, parameters, features
 
 
-@pytest.mark.parametrize("which_input", ["channel", "pooled", "map"])
-def test_at_first_every_channel_and_pixel_weighs_the_same(models, which_input):
-    meta, parameters, features = answers(models, which_input=which_input)
+@pytest.mark.parametrize("kinds", [(Matching, MetaNetworks), (FastMatching, FastMetaNetworks)], ids=["plain", "fast"])
+def test_at_first_every_channel_and_pixel_weighs_the_same(models, kinds):
+    meta, parameters, features = answers(models, kinds)
     found = meta.answers(parameters, features)
     assert [tuple(x.shape) for x in found["which"]] == [(12, 4, 9), (12, 6, 9), (12, 4, 9)]
     for pair, channels in enumerate((4, 6, 4)):
         np.testing.assert_allclose(found["what"][pair], 1 / channels, rtol=1e-6)
         np.testing.assert_allclose(found["which"][pair], 1, rtol=1e-6)
         assert float(tf.reduce_min(found["where"][pair])) >= 0 and float(tf.reduce_max(found["where"][pair])) <= 6
-    weights = meta.weights(parameters, features, tf.constant(0.25))
-    np.testing.assert_allclose(weights[1][:, 3, 2], 0.25 / 4 * found["where"][2][:, 0], rtol=1e-5)
+    weights = meta.matching.by_pair(meta.weights(parameters, features, tf.constant(0.25)))
+    np.testing.assert_allclose(weights[2][:, 3, 2], 0.25 / 4 * found["where"][2][:, 0], rtol=1e-5)
 
 
 def test_sizes_of_the_meta_networks_of_the_report():
-    from tlkeras.models.resnet32 import FEATURES as SOURCE
-    from tlkeras.models.resnet32 import resnet32
-    from tlkeras.models.vgg import VGG9_FEATURES as TARGET
-    from tlkeras.models.vgg import vgg9
-
     matching = Matching(resnet32(), vgg9(), [(m, n) for m in SOURCE for n in TARGET], by_region=True)
     meta = MetaNetworks(matching, what=True, where=True, which=True)
     sizes = {"what": 0, "where": 0, "which": 0}
@@ -104,6 +91,21 @@ def test_sizes_of_the_meta_networks_of_the_report():
     assert sum(value.size for value in matching.initial_branches(np.random.default_rng(0))) == 165_424
 
 
-def test_unknown_inputs_of_which_are_refused(models):
-    with pytest.raises(ValueError, match=r"which_input out of .*Received: which_input='pixel'$"):
-        answers(models, which_input="pixel")
+def test_which_needs_errors_by_region(models):
+    with pytest.raises(ValueError, match=r"by_region=True\. Received: by_region=False$"):
+        MetaNetworks(Matching(*models, PAIRS), what=True, where=True, which=True)
+
+
+def test_the_errors_are_those_of_1x1_convolutions_from_the_resized_maps(models):
+    matching = Matching(*models, PAIRS)
+    features = matching.source_features(tf.constant(images()[0], tf.float32))
+    assert matching.names == ["s1b1 -> relu1", "s2b1 -> relu1", "s1b1 -> relu2"]
+    generator = np.random.default_rng(0)
+    maps = [tf.constant(generator.normal(size=(12, *shape)), tf.float32) for shape in matching.target_shapes.values()]
+    branches = [tf.constant(v, tf.float32) for v in matching.initial_branches(generator)]
+    found = matching.errors(maps, branches, matching.goals(features))
+    for number, (source, place) in enumerate([("s1b1", 0), ("s2b1", 0), ("s1b1", 1)]):
+        goal = tf.image.resize(features[source], maps[place].shape[1:3])
+        mapped = tf.nn.conv2d(maps[place], branches[2 * number][None, None], 1, "SAME") + branches[2 * number + 1]
+        expected = tf.reduce_mean(tf.square(mapped - goal), (1, 2))
+        np.testing.assert_allclose(found[number][:, 0], expected, rtol=1e-4)

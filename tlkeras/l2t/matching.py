@@ -1,23 +1,23 @@
-"""The distance between the features of two networks: 1x1 convolutions, bilinear resizing, squared errors by region."""
+"""The distance between the features of two networks: the layers that are matched, maps made alike, squared errors."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.l2t import distances
-from tlkeras.l2t import pairs as pairing
-from tlkeras.l2t.folding import folded
-from tlkeras.l2t.functional import Tensors
+from tlkeras.l2t.network import Tensors
 
 REGIONS = 9  # of "which": a 3x3 grid over each map
+Pair = tuple[str, str]  # a layer of the source, a layer of the target
 
 
 class Matching:
     """The matched pairs of a source and a target, and what is constant about them.
 
-    The squared errors of a pair are averaged over the map, or over each cell of a 3x3 grid (`by_region`), with the
+    Each map of the target goes through a 1x1 convolution of the pair (its branch), and the source's map is resized to
+    the same size. The squared errors are averaged over the map, or over each cell of a 3x3 grid (`by_region`), with the
     bilinear weights that a 3x3 image has when it is resized to the map. So weighting the cells is the same as
     weighting the pixels by the resized 3x3 image, and the weights never have to be resized.
 
@@ -28,18 +28,30 @@ class Matching:
         by_region: nine averages instead of one.
 
     Raises:
-        ValueError: unknown layers, layers without a map, a pair named twice.
+        ValueError: unknown layers, layers without a map of known size, a pair named twice.
+
+    Reference: report 003, sections 2.4.2 and 4.1.1, equations 3 to 7.
     """
 
     def __init__(
-        self, source: keras.Model, target: keras.Model, pairs: Sequence[pairing.Pair], by_region: bool = False
+        self, source: keras.Model, target: keras.Model, pairs: Sequence[Pair], by_region: bool = False
     ) -> None:
-        self.pairs = [tuple(pair) for pair in pairs]
-        self.groups = pairing.grouped(source, target, self.pairs)
+        self.pairs: list[Pair] = [(first, second) for first, second in pairs]
+        if twice := sorted({pair for pair in self.pairs if self.pairs.count(pair) > 1}):
+            raise ValueError(f"Expected every pair once. Received: {twice}")
         self.by_region = by_region
-        self.source_shapes = pairing.spatial_shapes(source, [pair[0] for pair in self.pairs], "source")
-        self.target_shapes = pairing.spatial_shapes(target, [pair[1] for pair in self.pairs], "target")
-        self._extractor = folded(source, list(self.source_shapes)) if self.pairs else None
+        self.source_shapes = spatial_shapes(source, [first for first, _ in self.pairs], "source")
+        self.target_shapes = spatial_shapes(target, [second for _, second in self.pairs], "target")
+        self._extractor = self.extractor(source) if self.pairs else None
+
+    @property
+    def names(self) -> list[str]:
+        """How each pair is called in messages and logs."""
+        return [f"{source} -> {target}" for source, target in self.pairs]
+
+    def extractor(self, source: keras.Model) -> keras.Model:
+        """Return a model of the source's matched maps, in the order of `source_shapes`."""
+        return keras.Model(source.inputs[0], [source.get_layer(name).output for name in self.source_shapes])
 
     def initial_branches(self, generator: np.random.Generator) -> list[np.ndarray]:
         """Return kernel `(target channels, source channels)` and bias of each pair, uniform as in PyTorch, float64."""
@@ -56,52 +68,58 @@ class Matching:
         maps = tf.nest.flatten(self._extractor(images, training=False))
         return {name: tf.stop_gradient(x) for name, x in zip(self.source_shapes, maps, strict=True)}
 
-    def goals(self, features: dict[str, tf.Tensor]) -> list[distances.Goal]:
-        """Return what each group is matched with: the source's maps, resized, their channels side by side."""
-        return [self._goal(group, features) for group in self.groups]
+    def goals(self, features: dict[str, tf.Tensor]) -> Sequence[Any]:
+        """Return what each pair's mapped features should be: the source's map in the size of the target's."""
+        return [resized(features[source], *self.target_shapes[target][:2]) for source, target in self.pairs]
 
-    def _goal(self, group: pairing.Group, features: dict[str, tf.Tensor]) -> distances.Goal:
-        parts = [resized(features[self.pairs[k][0]], group.height, group.width) for k in group.pairs]
-        maps = tf.concat([tf.reshape(x, (-1, group.height * group.width, x.shape[-1])) for x in parts], axis=-1)
-        return distances.with_products(maps) if self._by_products(group) else distances.Goal(maps)
-
-    def _by_products(self, group: pairing.Group) -> bool:
-        return not self.by_region and self.target_shapes[group.target][2] < sum(group.channels)
-
-    def errors(self, features: Tensors, branches: Tensors, goals: list[distances.Goal]) -> Tensors:
-        """Return the mean squared errors of each group, `(batch, regions, channels of all its pairs)`.
+    def errors(self, features: Tensors, branches: Tensors, goals: Sequence[Any]) -> Tensors:
+        """Return the mean squared errors of each pair, `(batch, regions, source channels)`.
 
         Args:
-            features: the target's maps, in the order of the groups.
+            features: the target's maps, in the order of `target_shapes`.
             branches: kernel `(target channels, source channels)` and bias of each pair's 1x1 convolution, in turn.
             goals: of `goals`.
         """
-        return [
-            self._group_errors(group, x, branches, goal)
-            for group, x, goal in zip(self.groups, features, goals, strict=True)
-        ]
+        maps = dict(zip(self.target_shapes, features, strict=True))
+        found = []
+        for number, (_, target) in enumerate(self.pairs):
+            kernel, bias = branches[2 * number : 2 * number + 2]
+            squares = tf.square(maps[target] @ kernel + bias - goals[number])
+            if self.by_region:
+                height, width, _ = self.target_shapes[target]
+                weights = tf.constant(region_weights(height, width).reshape(REGIONS, height, width), squares.dtype)
+                found.append(tf.einsum("rhw,bhwc->brc", weights, squares))
+            else:
+                found.append(tf.reduce_mean(squares, axis=(1, 2))[:, None])
+        return found
 
-    def _group_errors(self, group: pairing.Group, x: tf.Tensor, branches: Tensors, goal: distances.Goal) -> tf.Tensor:
-        kernel = tf.concat([branches[2 * k] for k in group.pairs], axis=1)
-        bias = tf.concat([branches[2 * k + 1] for k in group.pairs], axis=0)
-        x = tf.reshape(x, (-1, group.height * group.width, x.shape[-1]))
-        if self._by_products(group):
-            return distances.by_products(x, kernel, bias, goal)
-        regions = tf.constant(region_weights(group.height, group.width), x.dtype) if self.by_region else None
-        return distances.by_places(x, kernel, bias, goal, regions)
+    def by_pair(self, errors: Tensors) -> Tensors:
+        """Return `errors`, or what has their shapes, one tensor a pair."""
+        return errors
 
-    def split(self, grouped: Tensors) -> Tensors:
-        """Cut what the groups hold side by side on the last axis into pairs, in the order of the pairs."""
-        parts = [
-            part
-            for group, x in zip(self.groups, grouped, strict=True)
-            for part in zip(group.pairs, tf.split(x, group.channels, axis=-1), strict=True)
-        ]
-        return [x for _, x in sorted(parts, key=lambda part: part[0])]
 
-    def joined(self, parts: Tensors) -> Tensors:
-        """Put the parts of the pairs side by side, the opposite of `split`."""
-        return [tf.concat([parts[k] for k in group.pairs], axis=-1) for group in self.groups]
+def spatial_shapes(model: keras.Model, layers: Sequence[str], role: str) -> dict[str, tuple[int, int, int]]:
+    """Return (height, width, channels) of each layer's output, in the order of first mention.
+
+    Args:
+        model: flat functional model.
+        layers: names of layers; repeated ones are fine.
+        role: "source" or "target", for the message.
+
+    Raises:
+        ValueError: an unknown layer, or one without a map of known size.
+    """
+    known = {layer.name: layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)}
+    if unknown := sorted(set(layers) - set(known)):
+        raise ValueError(f"Expected layers of the {role} out of {list(known)}. Received: {unknown}")
+    shapes = {name: tuple(known[name].output.shape[1:]) for name in layers}
+    for name, shape in shapes.items():
+        if len(shape) != 3 or None in shape:
+            raise ValueError(
+                f"Expected layers with a map (height, width, channels) of known size. "
+                f"Received: {role} layer {name!r} with {shape}"
+            )
+    return shapes
 
 
 def resized(x: tf.Tensor, height: int, width: int) -> tf.Tensor:

@@ -10,8 +10,8 @@ import keras
 
 from tlkeras import data, transfer
 from tlkeras.experiments import environment
-from tlkeras.l2t.parts import Settings as Numbers
-from tlkeras.l2t.train import LearningToTransfer
+from tlkeras.l2t import LearningToTransfer
+from tlkeras.l2t import Settings as Numbers
 from tlkeras.models import weights
 from tlkeras.models.resnet32 import SHIPPED, resnet32
 from tlkeras.transfer.batches import random_flip_crop

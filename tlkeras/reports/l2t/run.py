@@ -7,8 +7,7 @@ import numpy as np
 
 from tlkeras import data
 from tlkeras.experiments.report import Inputs, Result
-from tlkeras.l2t import LearningToTransfer
-from tlkeras.l2t.watch import Answers, Trajectory
+from tlkeras.l2t import Answers, LearningToTransfer, Trajectory
 from tlkeras.models.resnet32 import FEATURES
 from tlkeras.models.vgg import VGG9_BLOCKS, VGG9_FEATURES, vgg9
 from tlkeras.reports.l2t import images

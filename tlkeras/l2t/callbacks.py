@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from tlkeras.l2t.train import LearningToTransfer
+from tlkeras.l2t.training import LearningToTransfer
 
 
 class Answers(keras.callbacks.Callback):

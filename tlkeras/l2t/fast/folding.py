@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tlkeras.l2t.functional import functional, users
+from tlkeras.l2t.network import functional, users
 from tlkeras.models.batch_normalization import BatchNormalization
 
 NORMALIZATIONS = (keras.layers.BatchNormalization, BatchNormalization)

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 from l2t_helpers import PAIRS, images, networks
 
-from tlkeras.l2t import LearningToTransfer, Settings
-from tlkeras.l2t.watch import Answers, Trajectory
+from tlkeras.l2t import Answers, LearningToTransfer, Settings, Trajectory
 
 SMALL = {"epochs": 4, "batch_size": 6, "learning_rate": 0.05}
 
