@@ -263,3 +263,10 @@ def test_bad_input_of_grad_cam(model, arguments, message):
 def test_bad_input_of_integrated_gradients(arguments, message):
     with pytest.raises(ValueError, match=message):
         integrated_gradients(tiny(), **{"images": images(1), **arguments})
+
+
+def test_a_model_without_a_gradient_is_named():
+    inputs = keras.Input((8, 8, 1))
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(keras.ops.stop_gradient(inputs))), name="blocked")
+    with pytest.raises(ValueError, match="differentiable in its input. Received: 'blocked'$"):
+        integrated_gradients(model, images(1), classes=1)

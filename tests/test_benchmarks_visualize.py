@@ -6,6 +6,7 @@ import pytest
 import benchmarks
 from benchmarks import timing, visualize
 from tlkeras.models import tominet
+from tlkeras.reports.tominet import growth
 from tlkeras.visualize import objectives as o
 from tlkeras.visualize import prepare
 
@@ -14,7 +15,8 @@ from tlkeras.visualize import prepare
 def calls(monkeypatch):
     """Few steps, few filters, and a peer that finds what we start from."""
     found = []
-    monkeypatch.setattr(visualize, "STEPS", 3)
+    for module in (visualize, growth):
+        monkeypatch.setattr(module, "STEPS", 3)
     monkeypatch.setattr(visualize, "FILTERS_GROWTH", (16, 32))
     monkeypatch.setattr(visualize, "STEPS_GROWTH", (1, 2))
 

@@ -1,12 +1,13 @@
 """The graph of a functional Keras model: its operations and their calls, its logits, and running it up to a layer.
 
-Keras has no public way to most of this. Whatever private attribute of Keras (or TensorFlow) the package needs is
-touched in this file alone, so that a new version of Keras is mended here. Nothing in this file changes a model: no
-layer, node, weight or flag of it.
+Keras offers no public way to most of this. Every private attribute of Keras (and of TensorFlow) that the package needs
+is used in this file alone, so that a change in Keras is mended here. No function of this file changes a model: its
+layers, nodes, weights and flags stay as they are.
 """
 
 import difflib
 import inspect
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,10 +47,10 @@ def functional(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: a subclassed model, which has no graph, or a Sequential model that is not built yet.
     """
-    found = _functional(model)
-    if found is None:
+    graph = _functional(model)
+    if graph is None:
         raise ValueError(f"Expected a functional model, or a Sequential one that is built. Received: {model!r}")
-    return found
+    return graph
 
 
 def calls(model: keras.Model) -> dict[keras.Operation, list[Call]]:
@@ -80,11 +81,11 @@ def users(model: keras.Model) -> dict[str, list[Call]]:
     Raises:
         ValueError: as `functional` does.
     """
-    found = defaultdict(list)
-    for call in [call for group in calls(model).values() for call in group]:
+    takers = defaultdict(list)
+    for call in itertools.chain.from_iterable(calls(model).values()):
         for source in call.sources:
-            found[source.name].append(call)
-    return found
+            takers[source.name].append(call)
+    return takers
 
 
 def operations(model: keras.Model) -> dict[str, keras.Operation]:
@@ -102,7 +103,7 @@ def operations(model: keras.Model) -> dict[str, keras.Operation]:
 
 
 def find(model: keras.Model, name: str) -> keras.Operation:
-    """Return an operation by name, at whatever depth.
+    """Return an operation by name, at any depth.
 
     Args:
         model: functional or Sequential.
@@ -147,7 +148,7 @@ def squashing(operation: keras.Operation) -> str | None:
 
 
 def has_logits(model: keras.Model) -> bool:
-    """Return whether the outputs of a classifier are logits: no softmax ends it, at whatever depth."""
+    """Return whether the outputs of a classifier are logits: no softmax ends it, at any depth."""
     return squashing(last_operation(model)) != "softmax"
 
 
@@ -206,7 +207,7 @@ def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable
 
     Args:
         model: functional or Sequential, of any nesting.
-        layer: one of its operations, at whatever depth.
+        layer: one of its operations, at any depth.
 
     Returns:
         `(images (b, height, width, channels), watch=None) -> (logits (b, classes) float32, output of layer)`. `watch`
@@ -274,13 +275,13 @@ def _chains(model: keras.Model) -> Iterator[tuple[str, Chain]]:
 
 def _find(model: keras.Model, name: str) -> Chain:
     chains = dict(_chains(model))
-    found = [path for path in chains if path == name or path.endswith(f"/{name}")]
-    if len(found) > 1:
-        raise ValueError(f"Expected the name of one layer; {found} have this one. Received: layer={name!r}")
-    if not found:
+    paths = [path for path in chains if path == name or path.endswith(f"/{name}")]
+    if len(paths) > 1:
+        raise ValueError(f"Expected the name of one layer; {paths} have this one. Received: layer={name!r}")
+    if not paths:
         similar = difflib.get_close_matches(str(name), chains, n=4, cutoff=0.4) or list(chains)
         raise ValueError(f"Expected a layer of {model.name}, such as {similar}. Received: layer={name!r}")
-    return chains[found[0]]
+    return chains[paths[0]]
 
 
 def _tensor(parent: keras.Model, operation: keras.Operation, *, after: bool) -> keras.KerasTensor:

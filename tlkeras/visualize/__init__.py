@@ -1,4 +1,4 @@
-"""See what a network sees: which inputs excite a filter most, and which pixels speak for a class."""
+"""Look into a network: the inputs that excite a filter most, and the pixels that speak for a class."""
 
 from tlkeras.visualize.ascent import NotFiniteError as NotFiniteError
 from tlkeras.visualize.ascent import Pictures as Pictures

@@ -1,4 +1,4 @@
-"""Activation maximisation: pictures that climb a measure of what a network does, all of them in compiled batches.
+"""Activation maximisation: pictures that climb an objective, all of them in compiled batches.
 
 **What is the same bit for bit.** On one machine's CPU, with the same model, steps, seed and options, a target's picture
 is the same whichever others are asked for with it, how many, and in which order. Kernels may round differently for
@@ -78,7 +78,7 @@ def activation_maximization(
 
     Args:
         model: functional or Sequential, nested ones included; it is left as it was.
-        layer: its name, at whatever depth.
+        layer: name, at any depth.
         channels: which ones; None: all.
         penalty: subtracted, such as `0.1 * total_variation()`.
         **options: of `maximize`.
@@ -178,7 +178,7 @@ def prepare(
     return run
 
 
-# What is climbed
+# The objective
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,8 +297,8 @@ def _compile(
     """Compile the start and the steps of an ascent.
 
     Args:
-        score: what is to rise.
-        penalty: what is to fall; None: nothing.
+        score: of the pictures, which rises.
+        penalty: of the pictures, added with its (negative) weight; None: no penalty.
         targets: of `score`, with the width of a batch as the first axis.
         shape: of a picture.
         parametrization: how pictures are written down.
@@ -361,7 +361,7 @@ def _uphill(
     parametrization: Pixels | Fourier,
     robust_to: Sequence[Transform],
 ) -> Callable[[tf.Tensor, Sequence[tf.Tensor], tf.Tensor], tf.Tensor]:
-    """Return `(parameters, targets, draws) -> slope`, which is 0 where the score has none, whatever the penalty."""
+    """Return `(parameters, targets, draws) -> slope`, which is 0 where that of the score is, even under a penalty."""
 
     def uphill(parameters: tf.Tensor, rows: Sequence[tf.Tensor], draws: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
@@ -384,7 +384,7 @@ def _adam(slope: tf.Tensor, mean: tf.Tensor, square: tf.Tensor, count: tf.Tensor
 
 
 def _silent(slope: tf.Tensor) -> tf.Tensor:
-    """Return for which pictures `(n, ...)` nothing has a slope, `(n, 1, ...)`."""
+    """Return whether the slope of each picture `(n, ...)` is 0 everywhere, bool `(n, 1, ...)`."""
     return tf.reduce_all(slope == 0, range(1, len(slope.shape)), keepdims=True)
 
 

@@ -43,7 +43,7 @@ def grad_cam(
     size = batch_size(model, images.shape[1:])
     classes = _classes(model, images, classes, size)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def heat(batch: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             scores, maps = forward(batch, tape.watch)
@@ -55,10 +55,8 @@ def grad_cam(
         positive = tf.cast(tf.nn.relu(tf.reduce_sum(weights * maps, -1, keepdims=True)), tf.float32)
         return tf.image.resize(positive, images.shape[1:3])[..., 0]
 
-    parts = [slice(start, start + size) for start in range(0, len(images), size)]
-    heats = np.concatenate(
-        [heat(images[part], classes[part]).numpy() for part in progress(parts, "Grad-CAM", unit="batch")]
-    )
+    parts = progress([slice(start, start + size) for start in range(0, len(images), size)], "Grad-CAM", unit="batch")
+    heats = np.concatenate([heat(images[part], classes[part]).numpy() for part in parts])
     return heats / np.maximum(heats.max((1, 2), keepdims=True), np.finfo(np.float32).tiny)
 
 
@@ -83,8 +81,8 @@ def integrated_gradients(
         classes: of each image, `(n,)`, or one for all; None is the class that the model predicts.
         steps: points on the way (the middles of equal parts).
         samples: noisy copies of each image over which the mean is taken; one is enough if `noise` is 0.
-        noise: its standard deviation, as a fraction of the image's own range of values.
-        seed: of the noise, which is the same for each image: what else is in the batch doesn't matter.
+        noise: standard deviation, as a fraction of the range of values of each image.
+        seed: of the noise, which is the same for each image, so that the rest of the batch does not matter.
         baseline: an image without information, broadcast to `images`; 0 is black, to which black things are equal, so
             that nothing is attributed to them: take a grey one for ants.
 
@@ -108,17 +106,16 @@ def integrated_gradients(
     for copy in progress(range(copies), "integrated gradients"):
         draws = tf.random.stateless_normal(images.shape[1:], (seed, copy)).numpy()
         difference = images + deviation * draws - baseline
-        attributions += (difference * _mean_gradient(gradient, baseline, difference, classes, steps, size)).sum(
-            -1
-        ) / copies
+        mean = _mean_gradient(gradient, baseline, difference, classes, steps, size)
+        attributions += (difference * mean).sum(-1) / copies
     return attributions
 
 
 def batch_size(model: keras.Model, shape: tuple[int, ...]) -> int:
     """Return how many images of `shape` (height, width, channels) go through `model` and back within BATCH_BYTES."""
     outputs = [out for operation in graph.operations(model).values() for out in keras.tree.flatten(operation.output)]
-    values = sum(math.prod(side or max(shape) for side in output.shape[1:]) for output in outputs)
-    return max(1, BATCH_BYTES // (8 * values))  # float32, and as much again for the gradients
+    numbers = sum(math.prod(side or max(shape) for side in output.shape[1:]) for output in outputs)
+    return max(1, BATCH_BYTES // (8 * numbers))  # float32, and as much again for the gradients
 
 
 def _layer_with_map(model: keras.Model, name: str | None) -> keras.Operation:
@@ -154,7 +151,7 @@ def _gradient(model: keras.Model) -> Callable[[np.ndarray, np.ndarray], tf.Tenso
     """Return `(images (b, h, w, c), classes (b,)) -> gradient of each one's logit`, of the images' shape."""
     forward = graph.logits(model)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def gradient(batch: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(batch)
@@ -183,7 +180,7 @@ def _classes(model: keras.Model, images: np.ndarray, classes: np.ndarray | int |
     """Return the class of each image, int32 `(n,)`: the given ones, or those that the model predicts."""
     if classes is None:
         forward = graph.logits(model)
-        predict = tf.function(lambda batch: tf.argmax(forward(batch)[0], -1), reduce_retracing=True)
+        predict = tf.function(lambda batch: tf.argmax(forward(batch)[0], -1), reduce_retracing=True, autograph=False)
         parts = [predict(images[start : start + size]).numpy() for start in range(0, len(images), size)]
         return np.concatenate(parts).astype(np.int32)
     classes = np.asarray(classes)

@@ -1,4 +1,4 @@
-"""What each filter responds to: noise, real images, and the picture that was made for it."""
+"""How each filter responds to noise, to real images, and to the picture that was made for it."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def responses(model: keras.Model, layer: str, images: np.ndarray, *, memory: int
 
     Args:
         model: functional or Sequential, nested ones included.
-        layer: its name, at whatever depth; with activations `(batch, ..., channels)`.
+        layer: name, at any depth; with activations `(batch, ..., channels)`.
         images: `(n, height, width, channels)`, in the range that the model takes.
         memory: bytes for a batch.
 
@@ -54,9 +54,9 @@ def filter_rows(
     value_range: tuple[float, float] = (0.0, 255.0),
     seed: int = 0,
 ) -> list[dict]:
-    """Report what was found for each filter, beside noise and beside the best real image.
+    """Compare the picture of each filter with noise and with the best real image.
 
-    A filter is dead if nothing moved it: it answers the same to all noise, all real images, and its own picture.
+    A filter is dead if its activation is the same for all noise, all real images, and the picture made for it.
 
     Args:
         model, layer: as the pictures were made with.
@@ -85,7 +85,7 @@ def filter_rows(
 
 
 def carried_over(model: keras.Model, layer: str, old: Pictures, new: Pictures) -> list[dict]:
-    """Say how well pictures made for an earlier state of a model still fit it.
+    """Measure how well pictures made for an earlier state of a model still fit it.
 
     Args:
         model, layer: the model as it is now.
@@ -93,8 +93,8 @@ def carried_over(model: keras.Model, layer: str, old: Pictures, new: Pictures) -
         new: of the same channels and seed, made now.
 
     Returns:
-        A row a filter: `filter`; `kept`, what the old picture excites now as a part of what the new one does (1: the
-        filter looks for the same; None: the new one excites nothing); `alike`, the correlation of their pixels.
+        A row a filter: `filter`; `kept`, the activation of the old picture divided by that of the new one (1: the
+        filter looks for the same; None: the new picture excites nothing); `alike`, the correlation of their pixels.
 
     Raises:
         ValueError: pictures of different channels.

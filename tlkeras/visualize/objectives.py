@@ -1,9 +1,9 @@
-"""What a picture is to maximise: values that add, subtract and scale.
+"""Objectives of activation maximisation: values that add, subtract and scale, as in
 
     channel("conv_2") - 0.1 * total_variation()
 
-Each measures a batch of pictures, one number a picture. Penalties take the value range as 0..1, so that their weights
-mean the same for pictures of 0..255 and of -1..1.
+Each gives one number for each picture of a batch. Penalties take the value range as 0..1, so that their weights mean
+the same for pictures of 0..255 and of -1..1.
 """
 
 import functools
@@ -82,8 +82,9 @@ def channel(layer: str, channels: Sequence[int] | int | None = None) -> Objectiv
     Reference: report 002, EJ4 ("que maximicen el valor medio de la activación de cada uno de los filtros").
     """
 
-    def measure(found: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        return _chosen(tf.reduce_mean(found, tuple(range(1, len(found.shape) - 1))), targets)
+    def measure(activations: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        places = tuple(range(1, len(activations.shape) - 1))
+        return _chosen(tf.reduce_mean(activations, places), targets)
 
     name = f"channels of a convolutional layer ({layer!r})"
     return _of(Term(name, measure, _up_to(layer), _indices(channels, 1), (-1,), (3, 4, 5)))
@@ -97,15 +98,15 @@ def neuron(layer: str, positions: Sequence[tuple[int, int, int]]) -> Objective:
         positions: `(row, column, channel)` of each, one picture each.
     """
 
-    def measure(found: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        return tf.gather_nd(found, targets, batch_dims=1)
+    def measure(activations: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        return tf.gather_nd(activations, targets, batch_dims=1)
 
     name = f"(row, column, channel) of a convolutional layer ({layer!r})"
     return _of(Term(name, measure, _up_to(layer), _indices(positions, 3), (1, 2, 3), (4,)))
 
 
 def class_logit(classes: Sequence[int] | int | None = None) -> Objective:
-    """Return what goes into the softmax at the end of a classifier, which itself is bypassed.
+    """Return the logit of a class: the input of the softmax at the end of a classifier, which is bypassed.
 
     Args:
         classes: one picture each; None: all.
@@ -136,7 +137,7 @@ def activations(model: keras.Model, name: str) -> Forward:
         name: of the layer, as for `graph.find`.
 
     Returns:
-        `images (b, height, width, channels) -> activations (b, ...)`, in the layer's own dtype. If the layer ends in a
+        `images (b, height, width, channels) -> activations (b, ...)`, in the dtype of the layer. If the layer ends in a
         ReLU, a channel that is 0 all over an image has the slope of the ReLU's input, so that it can wake.
 
     Raises:
@@ -157,12 +158,12 @@ def _has_relu(layer: keras.Operation) -> bool:
 
 @tf.custom_gradient
 def _waking_relu(inputs: tf.Tensor) -> tuple[tf.Tensor, Forward]:
-    """Return `relu(inputs)`; a channel without any positive input that the score hears passes its slope on."""
+    """Return `relu(inputs)`; where no positive input of a channel counts for the score, all of them have its slope."""
     awake, places = inputs > 0, range(1, len(inputs.shape) - 1)
 
     def gradient(slope: tf.Tensor) -> tf.Tensor:
-        heard = tf.reduce_any(awake & (slope != 0), places, keepdims=True)
-        return tf.where(awake | ~heard, slope, 0)
+        counts = tf.reduce_any(awake & (slope != 0), places, keepdims=True)
+        return tf.where(awake | ~counts, slope, 0)
 
     return tf.nn.relu(inputs), gradient
 
@@ -185,7 +186,7 @@ def _indices(targets: object, columns: int) -> np.ndarray | None:
     """Return targets as int32 `(n, columns)`; None stays None."""
     if targets is None:
         return None
-    found = np.asarray(list(targets) if isinstance(targets, range) else targets)
-    if not found.size or found.dtype.kind not in "iu" or found.size % columns:
+    rows = np.asarray(list(targets) if isinstance(targets, range) else targets)
+    if not rows.size or rows.dtype.kind not in "iu" or rows.size % columns:
         raise ValueError(f"Expected at least one target of {columns} whole numbers. Received: {targets!r}")
-    return found.reshape(-1, columns).astype(np.int32)
+    return rows.reshape(-1, columns).astype(np.int32)

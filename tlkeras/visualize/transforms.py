@@ -1,6 +1,6 @@
-"""Small random changes of the picture before each step, so that what is found does not hang on single pixels.
+"""Small random changes of the picture before each step, so that the result does not depend on single pixels.
 
-Each is a map of coordinates, from where a pixel is drawn to where it is taken from. They are multiplied, and the
+Each is a map of coordinates, from where a pixel is drawn to where it is taken from. The maps are multiplied, and the
 picture is sampled once. Mid-grey comes in from outside.
 """
 
@@ -54,7 +54,7 @@ def scale(low: float, high: float) -> Transform:
 
 
 def pad(pixels: int) -> Transform:
-    """Put a grey frame of `pixels` around the picture and fit the whole into its size: its edge is no edge then."""
+    """Put a grey frame of `pixels` around the picture and fit the whole into its size, so that its edge is seen."""
     _check(pixels >= 1, "a frame from 1 pixel up", pixels=pixels)
     return Transform(0, lambda draws, shape: _zoom(tf.ones(tf.shape(draws)[:1]) * (1 + 2 * pixels / min(shape)), shape))
 
@@ -75,9 +75,13 @@ def apply(transforms: Sequence[Transform], images: tf.Tensor, draws: tf.Tensor) 
         total = total @ transform.matrix(draws[:, first : first + transform.draws], shape)
         first += transform.draws
     return keras.ops.image.affine_transform(
-        images, tf.reshape(total, [-1, 9])[:, :8], interpolation="bilinear", fill_mode="constant", fill_value=0.5,
+        images,
+        tf.reshape(total, [-1, 9])[:, :8],
+        interpolation="bilinear",
+        fill_mode="constant",
+        fill_value=0.5,
         data_format="channels_last",
-    )  # fmt: skip
+    )
 
 
 def _zoom(factor: tf.Tensor, shape: Shape) -> tf.Tensor:
