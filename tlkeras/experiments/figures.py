@@ -1,32 +1,44 @@
-"""The look that all figures share: colours, sizes, and the few parts they are drawn from.
+"""Figures of runs and networks, and the look and the parts that all figures share.
 
 Reference: Okabe and Ito 2008, Color universal design (the palette).
 """
 
+from __future__ import annotations
+
 import itertools
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
-from scipy import stats as scipy_stats
+from scipy.stats import spearmanr
 
 from tlkeras.experiments import stats
-from tlkeras.experiments.runs import Runs
+from tlkeras.experiments.runs import Run, Runs
 
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
+if TYPE_CHECKING:
+    import keras  # drawing does without
+
+BLACK = "#000000"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+GREEN = "#009E73"
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+PURPLE = "#CC79A7"
 GREY = "#666666"
+LIGHT_GREY = "#E8E8E8"
 WIDTH = 8.0  # inches; with 12 point text still readable at half this size
-FONT = 12.0
+FONT = 12.0  # points
 LETTERS = 88  # of this size, side by side across the width
-STYLE = {
+STYLE: dict[str, Any] = {
     "font.size": FONT,
     "axes.titlesize": FONT,
     "figure.titlesize": FONT,
@@ -39,6 +51,16 @@ STYLE = {
     "axes.grid": False,
     "lines.linewidth": 2.0,
 }
+SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))  # where a point's label may be
+HORIZONTAL = {-1: "right", 0: "center", 1: "left"}  # alignment of a label on such a side
+VERTICAL = {-1: "top", 0: "center", 1: "bottom"}
+TEXT_COST = 3  # points that a label covers rather than a text or the frame
+GAP = 8.0  # points between a point and its label
+
+FEW_EPOCHS = 15  # up to here each epoch gets a marker
+MOST_OF_A_LOSS = 3.0  # nats; an arm that diverges must not flatten the others
+TRAINED = {"facecolor": ORANGE, "edgecolor": BLACK}
+FROZEN = {"facecolor": LIGHT_GREY, "edgecolor": GREY, "hatch": "///"}
 
 
 def series() -> Iterator[tuple[str, str]]:
@@ -46,7 +68,7 @@ def series() -> Iterator[tuple[str, str]]:
     return itertools.cycle(zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK), "osD^vPX", strict=True))
 
 
-def subplots(rows: int, columns: int, *, height: float, **options) -> tuple[Figure, list[Axes]]:
+def subplots(rows: int, columns: int, *, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure of the common width, `height` inches high, and its axes row by row; pyplot doesn't keep it."""
     figure, panels = plt.subplots(
         rows, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False, **options
@@ -57,17 +79,54 @@ def subplots(rows: int, columns: int, *, height: float, **options) -> tuple[Figu
     return figure, list(panels.flat)
 
 
-def points(panel: Axes, x: Sequence[float], y: Sequence[float], *, marker: str = "o", **style) -> None:
+def points(panel: Axes, x: Sequence[float], y: Sequence[float], *, marker: str = "o", **style: Any) -> None:
     """Draw separate markers at x and y, both of shape `(n,)`."""
     panel.plot(x, y, linestyle="none", marker=marker, **{"markeredgewidth": 0, **style})
 
 
+def label_points(
+    panel: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str], *, size: float = FONT
+) -> None:
+    """Write a text beside each point, on the side where it covers the fewest points and earlier texts.
+
+    Call it when everything is drawn and the scales are set, since places depend on the limits of the axes.
+
+    Args:
+        panel: with the points.
+        x, y: of the points, shapes `(n,)`.
+        texts: one a point; empty for none.
+        size: of the letters, in points.
+    """
+    panel.autoscale_view()
+    scale = 72 / panel.figure.dpi  # points a pixel
+    low, high = panel.bbox.get_points() * scale
+    boxes = [(place, np.full(2, GAP), 1) for place in panel.transData.transform(np.column_stack([x, y])) * scale]
+    for (place, *_), text, *position in zip(tuple(boxes), texts, x, y, strict=True):
+        if text:
+            extent = size * np.array([0.6 * len(text), 1.2])
+            centres = [place + side * (GAP + extent / 2) for side in np.array(SIDES)]
+            costs = [
+                TEXT_COST * bool(np.any(centre - extent / 2 < low) or np.any(centre + extent / 2 > high))
+                + sum(cost for other, sides, cost in boxes if np.all(np.abs(centre - other) < (extent + sides) / 2))
+                for centre in centres
+            ]
+            best = int(np.argmin(costs))
+            boxes.append((centres[best], extent, TEXT_COST))
+            across, along = SIDES[best]
+            style: dict[str, Any] = {"ha": HORIZONTAL[across], "va": VERTICAL[along], "fontsize": size}
+            panel.annotate(text, position, (GAP * across, GAP * along), textcoords="offset points", **style)
+
+
 def legend_below(figure: Figure, panel: Axes) -> None:
-    """One entry for each label of the panel, in one row where that fits, else in two."""
+    """One entry for each label of the panel, in as few rows as the width allows."""
     handles, labels = panel.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    fits = sum(len(arm_label) + 7 for arm_label in unique) <= LETTERS  # 7: the handle and its gaps
-    columns = len(unique) if fits else math.ceil(len(unique) / 2)
+    widths = [len(label) + 7 for label in unique]  # in letters; 7: the handle and its gaps
+    columns = next(
+        count
+        for count in (math.ceil(len(widths) / rows) for rows in itertools.count(1))
+        if count == 1 or sum(max(column) for column in np.array_split(widths, count)) <= LETTERS
+    )
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=columns)
 
 
@@ -80,7 +139,7 @@ def axis_label(metric: str) -> str:
     """Name and unit of a metric."""
     units = {"accuracy": "fraction of images", "loss": "cross-entropy", "seconds": "s"}
     unit = next((f" ({unit})" for name, unit in units.items() if name in metric), "")
-    return words(metric) + unit
+    return words(metric).replace("val ", "validation ").replace("roc auc", "ROC AUC") + unit
 
 
 def words(name: str) -> str:
@@ -88,68 +147,14 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-pass
-
-MOST_OF_A_LOSS = 3.0  # nats; a diverging arm must not flatten the others
-
-
-@matplotlib.rc_context(STYLE)
-def curves_by_arm(
-    runs: Runs,
-    arms: Sequence[str],
-    keys: Sequence[str] = ("loss", "val_loss", "val_roc_auc"),
-    *,
-    labels: Mapping[str, str] | None = None,
-    title: str = "",
-) -> Figure:
-    """Draw one panel for each curve, and in it one line for each arm: the median over its runs.
-
-    Args:
-        runs: runs of one profile.
-        arms: names of the arms.
-        keys: curves out of a run's history; losses are drawn up to 3 nats.
-        labels: texts for arms, by name.
-        title: above the panels.
-
-    Returns:
-        A figure with one axes for each key.
+def check_rows(rows: Sequence[Mapping]) -> None:
+    """Refuse to draw nothing.
 
     Raises:
-        ValueError: an arm without runs, or a curve that its runs do not have.
+        ValueError: no rows.
     """
-    figure, panels = subplots(1, len(keys), height=4.2)
-    for panel, key in zip(panels, keys, strict=True):
-        for arm, (color, marker) in zip(arms, series(), strict=False):
-            values = _median(runs, arm, key)
-            epochs = np.arange(1, len(values) + 1)
-            label = arm_label(arm, labels)
-            panel.plot(epochs, values, color=color, marker=marker, markersize=4, linewidth=1.5, label=label)
-        if "loss" in key:
-            panel.set_ylim(0, min(MOST_OF_A_LOSS, panel.get_ylim()[1]))
-        panel.set_title(words(key).replace("val ", "validation "), loc="left")
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        panel.set_xlabel("epoch")
-    if title:
-        figure.suptitle(title)
-    legend_below(figure, panels[0])
-    return figure
-
-
-def _median(runs: Runs, arm: str, key: str) -> np.ndarray:
-    """Return the median of each epoch that a run of the arm reached; nan where none of them has a value."""
-    curves = [run.history.get(key) for run in runs.of(arm)]
-    if not curves or not all(curves):
-        raise ValueError(f"Expected runs of {arm!r} with the curve {key!r}. Received: {len(curves)} runs")
-    values = np.full((len(curves), max(map(len, curves))), np.nan)
-    for row, curve in zip(values, curves, strict=True):
-        row[: len(curve)] = np.array(curve, np.float64)  # None becomes nan
-    known = np.isfinite(values).any(axis=0)
-    medians = np.full(values.shape[1], np.nan)
-    medians[known] = np.nanmedian(values[:, known], axis=0)
-    return medians
-
-
-FEW_EPOCHS = 15  # up to here each epoch gets a point
+    if not rows:
+        raise ValueError("Expected at least one row. Received: none")
 
 
 @matplotlib.rc_context(STYLE)
@@ -181,6 +186,48 @@ def learning_curves(runs_or_history: Runs | Mapping, *, title: str = "", phase_b
             _mark_phases(panel, max((history.get("phase", ()) for history in histories), key=len))
     if len(histories) > 1:
         panels[0].fill_between([], [], [], color=GREY, alpha=0.25, label=f"median, 10 to 90 % of {len(histories)} runs")
+    legend_below(figure, panels[0])
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def curves_by_arm(
+    runs: Runs,
+    arms: Sequence[str],
+    keys: Sequence[str] = ("loss", "val_loss", "val_roc_auc"),
+    *,
+    labels: Mapping[str, str] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw one panel for each curve, and in it one line for each arm: the median over its runs.
+
+    Args:
+        runs: runs of one profile.
+        arms: names of the arms.
+        keys: curves out of a run's history; losses are drawn up to 3 nats.
+        labels: texts for arms, by name.
+        title: above the panels.
+
+    Returns:
+        A figure with one axes for each key.
+
+    Raises:
+        ValueError: an arm without runs, or a curve that its runs do not have.
+    """
+    figure, panels = subplots(1, len(keys), height=4.2)
+    for panel, key in zip(panels, keys, strict=True):
+        for arm, (color, marker) in zip(arms, series(), strict=False):
+            values = _median_curve(runs, arm, key)
+            epochs = np.arange(1, len(values) + 1)
+            label = arm_label(arm, labels)
+            panel.plot(epochs, values, color=color, marker=marker, markersize=4, linewidth=1.5, label=label)
+        if "loss" in key:
+            panel.set_ylim(0, min(MOST_OF_A_LOSS, panel.get_ylim()[1]))
+        panel.set_ylabel(axis_label(key))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.set_xlabel("epoch")
+    if title:
+        figure.suptitle(title)
     legend_below(figure, panels[0])
     return figure
 
@@ -302,27 +349,106 @@ def metric_pairs(
     return figure
 
 
-def _histories(runs_or_history: Runs | Mapping) -> list[Mapping]:
-    if isinstance(runs_or_history, Runs):
-        histories: list[Mapping] = [run.history for run in runs_or_history]
-    else:
+def parameters_by_block(model: keras.Model) -> dict[str, int]:
+    """Count the parameters of each block with weights: `fire2_squeeze1x1` and its like together are `fire2`.
+
+    Args:
+        model: a flat model whose layers are named `block` or `block_part`.
+    """
+    counted: dict[str, int] = {}
+    for layer in model.layers:
+        if layer.weights:
+            name = layer.name.split("_")[0]
+            counted[name] = counted.get(name, 0) + layer.count_params()
+    return counted
+
+
+@matplotlib.rc_context(STYLE)
+def frozen_blocks(counts: Mapping[str, int], trained: Mapping[str, Collection[str]]) -> Figure:
+    """One row of boxes for each way to train: trained blocks filled, frozen ones hatched, with their parameters.
+
+    Args:
+        counts: parameters of each block, from the image to the classes (see `parameters_by_block`).
+        trained: title of a row -> names of the blocks that it trains.
+
+    Returns:
+        A figure with one axes a row.
+
+    Raises:
+        ValueError: no rows, or a block that is not in `counts`.
+    """
+    unknown = sorted({name for names in trained.values() for name in names} - set(counts))
+    if unknown or not trained:
+        raise ValueError(f"Expected rows of blocks out of {list(counts)}. Received: {unknown or 'no rows'}")
+    figure, panels = subplots(len(trained), 1, height=1.75 * len(trained) + 0.4)
+    total = sum(counts.values())
+    for panel, (title, names) in zip(panels, trained.items(), strict=True):
+        own = sum(counts[name] for name in names)
+        panel.set_title(f"{title}: {own:,} of {total:,} parameters trained ({own / total:.1%})", loc="left")
+        _draw_blocks(panel, counts, names)
+    legend_below(figure, panels[0])
+    return figure
+
+
+@matplotlib.rc_context(STYLE)
+def reliability_diagram(bins: Mapping[str, Sequence[Mapping]], *, positive: str = "class 1") -> Figure:
+    """Draw the frequency of a class against its predicted probability, bin by bin; reliable ones lie on the diagonal.
+
+    Args:
+        bins: name of a series -> rows with `predicted`, `observed` (0..1) and `n`; the larger n, the larger the marker.
+        positive: name of the class.
+
+    Returns:
+        A figure with one axes.
+
+    Raises:
+        ValueError: no series, or one without rows.
+    """
+    if not bins or not all(bins.values()):
+        received = {name: len(rows) for name, rows in bins.items()}
+        raise ValueError(f"Expected one series or more, with rows. Received: {received}")
+    figure, (panel,) = subplots(1, 1, height=5.5)
+    panel.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="reliable")
+    for (name, rows), (color, marker) in zip(bins.items(), series(), strict=False):
+        x, y = ([row[key] for row in rows] for key in ("predicted", "observed"))
+        panel.plot(x, y, color=color, linewidth=1)
+        total = sum(row["n"] for row in rows)
+        sizes = [20 + 400 * row["n"] / total for row in rows]
+        panel.scatter(x, y, s=sizes, color=color, marker=marker, label=f"{name} (n={total})")
+    panel.set_xlabel(f"predicted probability of {positive}")
+    panel.set_ylabel(f"fraction that are {positive}")
+    panel.set_aspect("equal")
+    legend_below(figure, panel)
+    return figure
+
+
+def _histories(runs_or_history: Iterable[Run] | Mapping) -> list[Mapping]:
+    if isinstance(runs_or_history, Mapping):
         histories = [runs_or_history.get("history", runs_or_history)]  # of a weight file's record, too
+    else:
+        histories = [run.history for run in runs_or_history]
     if not any(history.get("loss") for history in histories):
         raise ValueError(f"Expected a history, or runs with one, of at least one epoch. Received: {histories!r}")
     return histories
 
 
-def _draw_curve(panel: Axes, histories: Sequence[Mapping], key: str, **style) -> None:
-    curves = [np.array(history.get(key, ()), dtype=np.float64) for history in histories]  # None becomes nan
+def _by_epoch(curves: Sequence[Sequence[float | None]]) -> np.ndarray:
+    """Return curves as `(runs, epochs)`; nan where a run has ended, or has no finite value."""
     values = np.full((len(curves), max(map(len, curves))), np.nan)
     for row, curve in zip(values, curves, strict=True):
-        row[: len(curve)] = np.where(np.isfinite(curve), curve, np.nan)
+        row[: len(curve)] = np.array(curve, np.float64)  # None becomes nan
+    values[~np.isfinite(values)] = np.nan
+    return values
+
+
+def _draw_curve(panel: Axes, histories: Sequence[Mapping], key: str, **style: Any) -> None:
+    values = _by_epoch([history.get(key, ()) for history in histories])
     kept = np.isfinite(values).any(axis=0)
     if not kept.any():
         return
     epochs, values = np.flatnonzero(kept) + 1, values[:, kept]
     panel.plot(epochs, np.nanmedian(values, axis=0), marker="o" if len(epochs) <= FEW_EPOCHS else "", **style)
-    if len(curves) > 1:
+    if len(histories) > 1:
         low, high = np.nanpercentile(values, [10, 90], axis=0)
         panel.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)
 
@@ -337,6 +463,18 @@ def _mark_phases(panel: Axes, phases: Sequence[str]) -> None:
     style = {"color": GREY, "ha": "center", "va": "bottom", "transform": panel.get_xaxis_transform()}
     for (name, length), end in zip(groups, ends[1:], strict=True):
         panel.text(end - length / 2, 1.01, words(name), **style)
+
+
+def _median_curve(runs: Runs, arm: str, key: str) -> np.ndarray:
+    """Return the median of each epoch that a run of the arm reached; nan where none of them has a value."""
+    curves = [run.history.get(key) or [] for run in runs.of(arm)]
+    if not curves or not all(curves):
+        raise ValueError(f"Expected runs of {arm!r} with the curve {key!r}. Received: {len(curves)} runs")
+    values = _by_epoch(curves)
+    known = np.isfinite(values).any(axis=0)
+    medians = np.full(values.shape[1], np.nan)
+    medians[known] = np.nanmedian(values[:, known], axis=0)
+    return medians
 
 
 def _draw_row(panel: Axes, row: int, values: Sequence[float]) -> None:
@@ -365,4 +503,21 @@ def _draw_correlations(panel: Axes, scores: np.ndarray) -> None:
 def _spearman(first: np.ndarray, second: np.ndarray) -> float:
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return math.nan
-    return float(scipy_stats.spearmanr(first, second).statistic)
+    return float(spearmanr(first, second).statistic)
+
+
+def _draw_blocks(panel: Axes, counts: Mapping[str, int], names: Collection[str]) -> None:
+    for column, (name, count) in enumerate(counts.items()):
+        kind = TRAINED if name in names else FROZEN
+        label = "trained" if name in names else "frozen"
+        panel.add_patch(Rectangle((column + 0.06, 0), 0.88, 1, label=label, **kind))
+        box = {"facecolor": kind["facecolor"], "edgecolor": "none", "pad": 1.5}
+        panel.text(column + 0.5, 0.68, name, ha="center", va="center", bbox=box)
+        panel.text(column + 0.5, 0.28, _thousands(count), ha="center", va="center", bbox=box)
+    panel.set_xlim(0, len(counts))
+    panel.set_ylim(-0.05, 1.05)
+    panel.axis("off")
+
+
+def _thousands(count: int) -> str:
+    return f"{count / 1000:.1f}k" if count < 100_000 else f"{count / 1000:.0f}k"

@@ -1,4 +1,4 @@
-"""Pictures of images: a grid, each with its label."""
+"""Pictures of images: galleries, heat over images, sheets of filters, and films."""
 
 import io
 import math
@@ -14,6 +14,11 @@ from PIL import Image
 from tlkeras.experiments import figures
 
 LETTER = 0.1  # inches, of a letter of the 12 point text
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # brightness of red, green and blue, ITU-R BT.601
+DIMMED = 0.5  # brightness of the image below, so that heat stands out on white too, and no heat is dark as on the scale
+CLIPPED = 98.0  # percentile; a few single pixels would leave the rest of a signed map dark
+FRAME = 160  # grey around a picture, so that white ones end somewhere
+GAP = 2  # pixels between the pictures of a film, white
 
 
 @matplotlib.rc_context(figures.STYLE)
@@ -23,7 +28,8 @@ def gallery(images: np.ndarray, *, columns: int, titles: Sequence[str] | None = 
     Args:
         images: `(n, height, width, 1 or 3)`, values 0..255.
         columns: images in a row.
-        titles: above each image, wrapped where they are wider; None for none.
+        titles: above each image, wrapped between words where they are wider, all smaller where a word is; None for
+            none.
         caption: above the figure.
 
     Returns:
@@ -32,30 +38,18 @@ def gallery(images: np.ndarray, *, columns: int, titles: Sequence[str] | None = 
     Raises:
         ValueError: no images, or other than 1 or 3 channels.
     """
-    if images.ndim != 4 or not len(images) or images.shape[-1] not in (1, 3):
-        raise ValueError(f"Expected images (n, height, width, 1 or 3). Received: shape={images.shape}")
+    _check_images(images)
+    shown, size = _wrapped(titles or (), columns)
     rows = -(-len(images) // columns)
     figure, panels = figures.subplots(rows, columns, height=8 * rows / columns + 0.4)
     for panel in panels:
         panel.axis("off")
-    for index, image in enumerate(images):
-        panels[index].imshow(image.squeeze().astype(np.uint8), cmap="gray", vmin=0, vmax=255)
-        if titles is not None:
-            panels[index].set_title(_wrapped(titles[index], columns))
+    for panel, image in zip(panels, images, strict=False):
+        panel.imshow(image.squeeze().astype(np.uint8), cmap="gray", vmin=0, vmax=255)
+    for panel, title in zip(panels, shown, strict=False):
+        panel.set_title(title, fontsize=size)
     figure.suptitle(caption)
     return figure
-
-
-def _wrapped(title: str, columns: int) -> str:
-    """Break the lines of a title that are wider than a column; names_of_files come apart at their underscores."""
-    widest = int(figures.WIDTH / columns / LETTER)
-    lines = [line if len(line) <= widest else line.replace("_", " ") for line in title.splitlines()]
-    return "\n".join(textwrap.fill(line, widest) for line in lines)
-
-
-GREY_WEIGHTS = (0.299, 0.587, 0.114)  # brightness of red, green and blue, ITU-R BT.601
-DIMMED = 0.5  # brightness of the image below, so that heat stands out on white too, and no heat is dark as on the scale
-CLIPPED = 98.0  # percentile; a few single pixels would leave the rest of a signed map dark
 
 
 @matplotlib.rc_context(figures.STYLE)
@@ -88,7 +82,11 @@ def overlays(
         ValueError: no images, other than 1 or 3 channels, heats of another shape or not finite, or other than one
             title an image.
     """
-    _check(images, heats, titles)
+    _check_images(images)
+    if heats.shape != images.shape[:3] or not np.isfinite(heats).all():
+        raise ValueError(f"Expected finite heats of shape {images.shape[:3]}. Received: shape={heats.shape}")
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(f"Expected {len(images)} titles. Received: {len(titles)}")
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     panel = figures.WIDTH / (2 * columns) * images.shape[1] / images.shape[2]
@@ -105,35 +103,6 @@ def overlays(
     bar.outline.set_visible(False)
     figure.suptitle(caption)
     return figure
-
-
-def _mapping(heats: np.ndarray) -> cm.ScalarMappable:
-    """Return colours for all heats: from 0 up if there are no negative ones, else alike to both sides of 0."""
-    if heats.min() >= 0:
-        return cm.ScalarMappable(colors.Normalize(0, float(heats.max()) or 1.0), "inferno")
-    limit = float(np.percentile(np.abs(heats), CLIPPED)) or float(np.abs(heats).max())
-    ends = colors.LinearSegmentedColormap.from_list("signed", [figures.SKY, figures.BLACK, figures.ORANGE])
-    return cm.ScalarMappable(colors.Normalize(-limit, limit, clip=True), ends)
-
-
-def _blend(image: np.ndarray, heat: np.ndarray, mapping: cm.ScalarMappable) -> np.ndarray:
-    """Return RGB in 0..1, `(height, width, 3)`: the stronger the heat, the less of the grey image is left."""
-    grey = image[..., :1] if image.shape[-1] == 1 else image @ np.array(GREY_WEIGHTS)[:, None]
-    strength = np.clip(np.abs(heat) / mapping.norm.vmax, 0, 1)[..., None]
-    return (1 - strength) * DIMMED * grey / 255 + strength * mapping.to_rgba(heat)[..., :3]
-
-
-def _check(images: np.ndarray, heats: np.ndarray, titles: Sequence[str] | None) -> None:
-    if images.ndim != 4 or not len(images) or images.shape[-1] not in (1, 3):
-        raise ValueError(f"Expected images (n, height, width, 1 or 3). Received: shape={images.shape}")
-    if heats.shape != images.shape[:3] or not np.isfinite(heats).all():
-        raise ValueError(f"Expected finite heats of shape {images.shape[:3]}. Received: shape={heats.shape}")
-    if titles is not None and len(titles) != len(images):
-        raise ValueError(f"Expected {len(images)} titles. Received: {len(titles)}")
-
-
-FRAME = 160  # grey around a picture, so that white ones end somewhere
-GAP = 2  # pixels between the pictures of a film, white
 
 
 def filter_sheet(
@@ -186,28 +155,42 @@ def film(frames: np.ndarray, *, columns: int = 8, zoom: int = 3, seconds: float 
     return file.getvalue()
 
 
-@matplotlib.rc_context(figures.STYLE)
-def time_growth(rows: Sequence[Mapping]) -> Figure:
-    """Draw seconds against the number of filters, and against the number of steps, with a line through the origin.
+def _check_images(images: np.ndarray) -> None:
+    if images.ndim != 4 or not len(images) or images.shape[-1] not in (1, 3):
+        raise ValueError(f"Expected images (n, height, width, 1 or 3). Received: shape={images.shape}")
 
-    Args:
-        rows: `filters`, `steps`, `seconds`, and in `varied` which of the two grows.
 
-    Returns:
-        A figure of two panels. The dashed line is time in proportion, fitted by least squares.
+def _wrapped(titles: Sequence[str], columns: int) -> tuple[list[str], float]:
+    """Break titles that are wider than a column between words; return them, and the size at which every word fits.
+
+    The names_of_files in wide lines come apart at their underscores.
     """
-    figure, panels = figures.subplots(1, 2, height=3.4)
-    for panel, name in zip(panels, ("filters", "steps"), strict=True):
-        own = [row for row in rows if row["varied"] == name]
-        x, seconds = (np.array([row[key] for row in own]) for key in (name, "seconds"))
-        ends = np.array([0, x.max()])
-        panel.plot(ends, ends * (x @ seconds) / (x @ x), "--", color=figures.GREY, label="in proportion")
-        figures.points(panel, x, seconds, color=figures.BLUE, markersize=9, label="measured")
-        panel.set_xlabel(name)
-        panel.set_ylim(bottom=0)
-    panels[0].set_ylabel("time (s)")
-    figures.legend_below(figure, panels[0])
-    return figure
+    widest = int(figures.WIDTH / columns / LETTER)
+    titles = ["\n".join(_parted(line, widest) for line in title.splitlines()) for title in titles]
+    longest = max((len(word) for title in titles for word in title.split()), default=0)
+    letters = max(widest, longest)
+    wrapped = ["\n".join(textwrap.fill(line, letters) for line in title.splitlines()) for title in titles]
+    return wrapped, figures.FONT * widest / letters
+
+
+def _parted(line: str, widest: int) -> str:
+    return line if len(line) <= widest else line.replace("_", " ")
+
+
+def _mapping(heats: np.ndarray) -> cm.ScalarMappable:
+    """Return colours for all heats: from 0 up if there are no negative ones, else alike to both sides of 0."""
+    if heats.min() >= 0:
+        return cm.ScalarMappable(colors.Normalize(0, float(heats.max()) or 1.0), "inferno")
+    limit = float(np.percentile(np.abs(heats), CLIPPED)) or float(np.abs(heats).max())
+    ends = colors.LinearSegmentedColormap.from_list("signed", [figures.SKY, figures.BLACK, figures.ORANGE])
+    return cm.ScalarMappable(colors.Normalize(-limit, limit, clip=True), ends)
+
+
+def _blend(image: np.ndarray, heat: np.ndarray, mapping: cm.ScalarMappable) -> np.ndarray:
+    """Return RGB in 0..1, `(height, width, 3)`: the stronger the heat, the less of the grey image is left."""
+    grey = image[..., :1] if image.shape[-1] == 1 else image @ np.array(GREY_WEIGHTS)[:, None]
+    strength = np.clip(np.abs(heat) / mapping.norm.vmax, 0, 1)[..., None]
+    return (1 - strength) * DIMMED * grey / 255 + strength * mapping.to_rgba(heat)[..., :3]
 
 
 def _title(row: Mapping) -> str:

@@ -25,7 +25,7 @@ def accuracy_by_size(rows: Sequence[Mapping], title: str = "") -> Figure:
     Raises:
         ValueError: no rows.
     """
-    _check(rows)
+    figures.check_rows(rows)
     figure, (panel,) = figures.subplots(1, 1, height=4.6)
     for method, (color, marker) in zip(METHODS, figures.series(), strict=False):
         own = [row for row in rows if row["method"] == method]
@@ -34,7 +34,7 @@ def accuracy_by_size(rows: Sequence[Mapping], title: str = "") -> Figure:
             np.array([row[key] for row in own], float) for key in ("reported", "mean", "ci_low", "ci_high")
         )
         label = METHODS[method]
-        panel.plot(x, reported, color=color, linestyle="--", linewidth=1, label=f"{label}, reported")
+        panel.plot(x, reported, color=color, linestyle="--", linewidth=1, label=f"{label}, report")
         if np.isfinite(mean).any():
             panel.plot(x, mean, color=color, marker=marker, label=f"{label}, ours")
             panel.vlines(x, low, high, color=color)
@@ -173,8 +173,3 @@ def paths(weights: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
         panel.set_xlabel("epoch")
     figures.legend_below(figure, panels[0])
     return figure
-
-
-def _check(rows: Sequence[Mapping]) -> None:
-    if not rows:
-        raise ValueError("Expected at least one row. Received: none")

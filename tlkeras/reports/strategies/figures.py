@@ -25,8 +25,7 @@ def quadrants(rows: Sequence[Mapping]) -> Figure:
     Raises:
         ValueError: no rows.
     """
-    if not rows:
-        raise ValueError("Expected at least one row. Received: none")
+    figures.check_rows(rows)
     figure, panels = figures.subplots(2, 2, height=7.5, sharey=True)
     strategies = list(dict.fromkeys(row["strategy"] for row in rows))
     for panel, (number, title) in zip(panels, QUADRANTS.items(), strict=True):
@@ -62,8 +61,7 @@ def rates(rows: Sequence[Mapping]) -> Figure:
     Raises:
         ValueError: no rows.
     """
-    if not rows:
-        raise ValueError("Expected at least one row. Received: none")
+    figures.check_rows(rows)
     figure, panels = figures.subplots(1, 2, height=5.6)
     x = [row["rate"] for row in rows]
     lines = {"target": "target", "source": "source, old head", "source_recalibrated": "the same, recalibrated"}
@@ -101,8 +99,7 @@ def blocks(rows: Sequence[Mapping]) -> Figure:
     Raises:
         ValueError: no rows.
     """
-    if not rows:
-        raise ValueError("Expected at least one row. Received: none")
+    figures.check_rows(rows)
     counts = list(dict.fromkeys(row["images"] for row in rows))
     figure, panels = figures.subplots(1, len(counts), height=4.6, sharey=True)
     targets = dict(zip(dict.fromkeys(row["target"] for row in rows), figures.series(), strict=False))
@@ -136,22 +133,21 @@ def applications(rows: Sequence[Mapping]) -> Figure:
     Raises:
         ValueError: no rows.
     """
-    if not rows:
-        raise ValueError("Expected at least one row. Received: none")
+    figures.check_rows(rows)
     figure, panels = figures.subplots(2, 1, height=9.0)
     titles = {
         "step_ms": f"time for a step on this {rows[0]['processor'].upper()} (ms)",
         "size_mb": "size of the weights (MB)",
     }
+    panels[0].set_xscale("log")
     for panel, (key, title) in zip(panels, titles.items(), strict=True):
-        for number, (row, (color, marker)) in enumerate(zip(rows, figures.series(), strict=False)):
-            figures.points(panel, [row[key]], [row["top1"]], color=color, marker=marker, markersize=10)
-            place = (6, -13 if number % 2 else 5)  # neighbours of the table have nearly the same place
-            panel.annotate(row["name"], (row[key], row["top1"]), place, textcoords="offset points", fontsize=10)
+        x, y = [row[key] for row in rows], [row["top1"] for row in rows]
+        for place, (color, marker) in zip(zip(x, y, strict=True), figures.series(), strict=False):
+            figures.points(panel, *([value] for value in place), color=color, marker=marker, markersize=10)
         panel.set_xlabel(title)
         panel.set_ylabel("top-1 accuracy on ImageNet (published)")
         panel.margins(x=0.15, y=0.1)
-    panels[0].set_xscale("log")
+        figures.label_points(panel, x, y, [row["name"] for row in rows], size=10)
     return figure
 
 
