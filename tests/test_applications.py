@@ -6,11 +6,22 @@ import subprocess
 
 import pytest
 
+from tlkeras import startup
 from tlkeras.reports.strategies import applications
 from tlkeras.reports.strategies.applications import PUBLISHED
 
-ROW = {"name": "VGG16", "size_mb": 527.8, "parameters": 138_357_544, "depth": 16, "input_side": 224, "batch_size": 32,
-       "processor": "cpu", "step_ms": 200.0, "image_ms": 6.25, "peak_memory_mib": 2000.0}  # fmt: skip
+ROW = {
+    "name": "VGG16",
+    "size_mb": 527.8,
+    "parameters": 138_357_544,
+    "depth": 16,
+    "input_side": 224,
+    "batch_size": 32,
+    "processor": "cpu",
+    "step_ms": 200.0,
+    "image_ms": 6.25,
+    "peak_memory_mib": 2000.0,
+}
 OTHER = {**ROW, "name": "Xception", "parameters": 22_910_480, "depth": 81, "step_ms": 300.0}
 
 
@@ -75,3 +86,15 @@ def test_a_row_replaces_the_one_of_the_same_network_and_processor(tmp_path):
     applications.store([{**ROW, "step_ms": 1.0}, {**ROW, "processor": "gpu"}], path)
     stored = [(row["name"], row["processor"], row["step_ms"]) for row in applications.load(path)]
     assert stored == [("VGG16", "cpu", 1.0), ("Xception", "cpu", 300.0), ("VGG16", "gpu", 200.0)]
+
+
+def test_the_command_measures_here_or_apart(monkeypatch, capsys):
+    monkeypatch.setattr(applications, "measure", lambda name: {"name": name})
+    monkeypatch.setattr(startup, "quiet_start", lambda: None)
+    applications.main(["--here", "VGG16"])
+    assert json.loads(capsys.readouterr().out) == {"name": "VGG16"}
+    monkeypatch.setattr(applications, "measure_apart", lambda names: [{**ROW, "name": name} for name in names])
+    applications.main([])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(PUBLISHED)
+    assert lines[1] == "VGG16               138.4 M  depth  16      200.0 ms a step"

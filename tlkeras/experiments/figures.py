@@ -38,7 +38,7 @@ LIGHT_GREY = "#E8E8E8"
 WIDTH = 8.0  # inches; with 12 point text still readable at half this size
 FONT = 12.0  # points
 LETTERS = 88  # of this size, side by side across the width
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": FONT,
     "axes.titlesize": FONT,
     "figure.titlesize": FONT,
@@ -57,10 +57,13 @@ VERTICAL = {-1: "top", 0: "center", 1: "bottom"}
 TEXT_COST = 3  # points that a label covers rather than a text or the frame
 GAP = 8.0  # points between a point and its label
 
+Numbers = Sequence[float] | np.ndarray
+in_style = matplotlib.rc_context(STYLE)  # decorates each function that draws, so that nothing global changes
+
 FEW_EPOCHS = 15  # up to here each epoch gets a marker
 MOST_OF_A_LOSS = 3.0  # nats; an arm that diverges must not flatten the others
-TRAINED = {"facecolor": ORANGE, "edgecolor": BLACK}
-FROZEN = {"facecolor": LIGHT_GREY, "edgecolor": GREY, "hatch": "///"}
+TRAINED: dict[str, Any] = {"facecolor": ORANGE, "edgecolor": BLACK}
+FROZEN: dict[str, Any] = {"facecolor": LIGHT_GREY, "edgecolor": GREY, "hatch": "///"}
 
 
 def series() -> Iterator[tuple[str, str]]:
@@ -79,14 +82,12 @@ def subplots(rows: int, columns: int, *, height: float, **options: Any) -> tuple
     return figure, list(panels.flat)
 
 
-def points(panel: Axes, x: Sequence[float], y: Sequence[float], *, marker: str = "o", **style: Any) -> None:
+def points(panel: Axes, x: Numbers, y: Numbers, *, marker: str = "o", **style: Any) -> None:
     """Draw separate markers at x and y, both of shape `(n,)`."""
     panel.plot(x, y, linestyle="none", marker=marker, **{"markeredgewidth": 0, **style})
 
 
-def label_points(
-    panel: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str], *, size: float = FONT
-) -> None:
+def label_points(panel: Axes, x: Numbers, y: Numbers, texts: Sequence[str], *, size: float = FONT) -> None:
     """Write a text beside each point, on the side where it covers the fewest points and earlier texts.
 
     Call it when everything is drawn and the scales are set, since places depend on the limits of the axes.
@@ -114,7 +115,7 @@ def label_points(
             boxes.append((centres[best], extent, TEXT_COST))
             across, along = SIDES[best]
             style: dict[str, Any] = {"ha": HORIZONTAL[across], "va": VERTICAL[along], "fontsize": size}
-            panel.annotate(text, position, (GAP * across, GAP * along), textcoords="offset points", **style)
+            panel.annotate(text, tuple(position), (GAP * across, GAP * along), textcoords="offset points", **style)
 
 
 def legend_below(figure: Figure, panel: Axes) -> None:
@@ -157,7 +158,7 @@ def check_rows(rows: Sequence[Mapping]) -> None:
         raise ValueError("Expected at least one row. Received: none")
 
 
-@matplotlib.rc_context(STYLE)
+@in_style
 def learning_curves(runs_or_history: Runs | Mapping, *, title: str = "", phase_boundaries: bool = True) -> Figure:
     """Accuracy and loss against the epoch, training and validation, as in the reports' figures.
 
@@ -190,7 +191,7 @@ def learning_curves(runs_or_history: Runs | Mapping, *, title: str = "", phase_b
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@in_style
 def curves_by_arm(
     runs: Runs,
     arms: Sequence[str],
@@ -232,7 +233,7 @@ def curves_by_arm(
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@in_style
 def accuracy_by_arm(
     runs: Runs,
     arms: Sequence[str],
@@ -262,8 +263,8 @@ def accuracy_by_arm(
         values = list(runs.scores(arm, metric).values())
         _draw_row(panel, row, values)
         if number := (reference or {}).get((arm, metric)):
-            style = {"color": VERMILLION, "marker": "D", "markersize": 10, "zorder": 4}
-            points(panel, [number["value"]], [row], label="report (n=1)", **style)
+            style: dict[str, Any] = {"color": VERMILLION, "markersize": 10, "zorder": 4}
+            points(panel, [number["value"]], [row], marker="D", label="report (n=1)", **style)
         ticks.append(f"{arm_label(arm, labels)}\n(n={len(values)})")
     panel.set_yticks(range(len(arms)), ticks)
     panel.set_ylim(len(arms) - 0.5, -0.5)
@@ -272,7 +273,7 @@ def accuracy_by_arm(
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@in_style
 def draw_effect(runs: Runs, arms: Sequence[str], metric: str, *, labels: Mapping[str, str] | None = None) -> Figure:
     """Which draws of the training examples are bad for every arm: the metric of each draw, sorted by the first arm.
 
@@ -290,7 +291,7 @@ def draw_effect(runs: Runs, arms: Sequence[str], metric: str, *, labels: Mapping
         ValueError: where the arms share fewer than two draws, and as `Runs.scores` does.
     """
     by_arm = [runs.scores(arm, metric) for arm in arms]
-    seeds = sorted(set.intersection(*map(set, by_arm)), key=by_arm[0].get)
+    seeds = sorted(set.intersection(*map(set, by_arm)), key=by_arm[0].__getitem__)
     if len(seeds) < 2:
         raise ValueError(f"Expected at least two seeds that all of {', '.join(arms)} have. Received: {seeds}")
     scores = np.array([[values[seed] for seed in seeds] for values in by_arm])
@@ -310,7 +311,7 @@ def draw_effect(runs: Runs, arms: Sequence[str], metric: str, *, labels: Mapping
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@in_style
 def metric_pairs(
     runs: Runs,
     arms: Sequence[str],
@@ -344,8 +345,7 @@ def metric_pairs(
         panel.set_xticks([0, 1], ["before", "after"])
         panel.set_xlim(-0.5, 1.5)
     panels[0].set_ylabel(axis_label(metric_before))
-    before, after = map(words, (metric_before, metric_after))
-    figure.supxlabel(f"before: {before}, after: {after}", fontsize=FONT)
+    figure.supxlabel(f"before: {words(metric_before)}, after: {words(metric_after)}", fontsize=FONT)
     return figure
 
 
@@ -363,7 +363,7 @@ def parameters_by_block(model: keras.Model) -> dict[str, int]:
     return counted
 
 
-@matplotlib.rc_context(STYLE)
+@in_style
 def frozen_blocks(counts: Mapping[str, int], trained: Mapping[str, Collection[str]]) -> Figure:
     """One row of boxes for each way to train: trained blocks filled, frozen ones hatched, with their parameters.
 
@@ -390,7 +390,7 @@ def frozen_blocks(counts: Mapping[str, int], trained: Mapping[str, Collection[st
     return figure
 
 
-@matplotlib.rc_context(STYLE)
+@in_style
 def reliability_diagram(bins: Mapping[str, Sequence[Mapping]], *, positive: str = "class 1") -> Figure:
     """Draw the frequency of a class against its predicted probability, bin by bin; reliable ones lie on the diagonal.
 
@@ -460,7 +460,7 @@ def _mark_phases(panel: Axes, phases: Sequence[str]) -> None:
     ends = 0.5 + np.cumsum([0, *(length for _, length in groups)])
     for boundary in ends[1:-1]:
         panel.axvline(boundary, color=GREY, linewidth=1, linestyle=":")
-    style = {"color": GREY, "ha": "center", "va": "bottom", "transform": panel.get_xaxis_transform()}
+    style: dict[str, Any] = {"color": GREY, "ha": "center", "va": "bottom", "transform": panel.get_xaxis_transform()}
     for (name, length), end in zip(groups, ends[1:], strict=True):
         panel.text(end - length / 2, 1.01, words(name), **style)
 

@@ -5,7 +5,6 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib import cm, colors
 from matplotlib.figure import Figure
@@ -21,7 +20,7 @@ FRAME = 160  # grey around a picture, so that white ones end somewhere
 GAP = 2  # pixels between the pictures of a film, white
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def gallery(images: np.ndarray, *, columns: int, titles: Sequence[str] | None = None, caption: str = "") -> Figure:
     """Draw images row by row.
 
@@ -52,7 +51,7 @@ def gallery(images: np.ndarray, *, columns: int, titles: Sequence[str] | None = 
     return figure
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def overlays(
     images: np.ndarray,
     heats: np.ndarray,

@@ -1,8 +1,8 @@
-"""Intervals, exact tests and corrections for the scores of a few seeds, over `scipy.stats`.
+"""Intervals, exact tests, corrections and numbers of runs for the scores of a few seeds, over `scipy.stats`.
 
-The null distributions are our own ten lines, because accuracies on small test sets tie and scipy 1.17 has no exact
-test for ties: it takes the normal approximation, or random permutations (2 s for 30 pairs). For 3 to 50 seeds an arm
-the exact one is cheap.
+The null distributions of both rank tests are computed here, because accuracies on small test sets tie and scipy 1.17
+has no exact test for ties: it takes the normal approximation, or random permutations (2 s for 30 pairs). For 3 to 50
+seeds an arm the exact distribution is cheap.
 """
 
 import dataclasses
@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import stats
-from scipy.stats import rankdata
 
 ALTERNATIVES = ("two-sided", "greater", "less")
 CORRECTIONS = ("holm", "bh")
-RESAMPLES = 9999  # scipy's default: the end of a 95 % interval moves by about 1 % of its width from seed to seed
+INTERVAL_RESAMPLES = 9999  # scipy's default: the end of a 95 % interval moves by about 1 % of its width between seeds
+OPTIMISM_RESAMPLES = 500
+RANK_EFFICIENCY = 3 / math.pi  # of Wilcoxon's and Mann-Whitney's tests beside the t test, for normal scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +68,10 @@ def summarize(values: Sequence[float], *, confidence: float = 0.95, seed: int = 
     Raises:
         ValueError: for no score, or one that isn't a finite number.
     """
-    values = _scores(values, "values")
-    low, high = _interval((values,), _mean, confidence, seed)
-    std = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-    return Summary(float(np.mean(values)), low, high, std, len(values))
+    scores = _scores(values, "values")
+    low, high = _interval((scores,), np.mean, confidence, seed)
+    std = float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan
+    return Summary(float(np.mean(scores)), low, high, std, len(scores))
 
 
 def compare(
@@ -100,14 +101,19 @@ def compare(
     Reference:
         Kerby 2014 (rank-biserial correlation); Vargha and Delaney 2000 (probability of superiority).
     """
-    first, second = _scores(first, "first"), _scores(second, "second")
+    one, other = _scores(first, "first"), _scores(second, "second")
     if alternative not in ALTERNATIVES:
-        raise ValueError(
-            f"Expected an alternative out of {', '.join(ALTERNATIVES)}. Received: alternative={alternative!r}"
-        )
-    if paired and len(first) != len(second):
-        raise ValueError(f"Expected as many scores in both paired arms. Received: {len(first)} and {len(second)}")
-    return (_paired if paired else _unpaired)(first, second, alternative, seed)
+        expected = ", ".join(ALTERNATIVES)
+        raise ValueError(f"Expected an alternative out of {expected}. Received: alternative={alternative!r}")
+    if paired and len(one) != len(other):
+        raise ValueError(f"Expected as many scores in both paired arms. Received: {len(one)} and {len(other)}")
+    return (_paired if paired else _unpaired)(one, other, alternative, seed)
+
+
+def smallest_p(first: int, second: int | None = None, *, alternative: str = "two-sided") -> float:
+    """Return the smallest p that so many scores could ever give: `first` pairs, or two arms of `first` and `second`."""
+    arrangements = 2.0**first if second is None else math.comb(first + second, first)
+    return min(1.0, (2 if alternative == "two-sided" else 1) / arrangements)
 
 
 def adjust(p_values: Sequence[float], method: str = "holm") -> np.ndarray:
@@ -126,134 +132,14 @@ def adjust(p_values: Sequence[float], method: str = "holm") -> np.ndarray:
     Reference:
         Holm 1979; Benjamini and Hochberg 1995.
     """
-    p_values = np.asarray(p_values, dtype=np.float64)
+    given = np.asarray(p_values, dtype=np.float64)
     if method not in CORRECTIONS:
         raise ValueError(f"Expected a correction out of {', '.join(CORRECTIONS)}. Received: method={method!r}")
-    if not np.all((p_values >= 0) & (p_values <= 1)):
-        raise ValueError(f"Expected p values from 0 to 1. Received: p_values={p_values.tolist()}")
-    if p_values.size == 0:
-        return p_values
-    return stats.false_discovery_control(p_values, method="bh") if method == "bh" else _holm(p_values)
-
-
-def _holm(p_values: np.ndarray) -> np.ndarray:
-    order = np.argsort(p_values)
-    adjusted = np.empty_like(p_values)
-    adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
-    return np.minimum(adjusted, 1.0)
-
-
-def _scores(values: Sequence[float], name: str) -> np.ndarray:
-    scores = np.asarray(values, dtype=np.float64)
-    if scores.ndim != 1 or scores.size == 0 or not np.all(np.isfinite(scores)):
-        raise ValueError(f"Expected a list of one or more finite scores. Received: {name}={scores.tolist()}")
-    return scores
-
-
-def _mean(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    return np.mean(values, axis=axis)
-
-
-def _mean_difference(first: np.ndarray, second: np.ndarray, axis: int = -1) -> np.ndarray:
-    return np.mean(first, axis=axis) - np.mean(second, axis=axis)
-
-
-def _interval(
-    samples: tuple[np.ndarray, ...], statistic: Callable, confidence: float, seed: int
-) -> tuple[float, float]:
-    if min(len(sample) for sample in samples) < 2:
-        return math.nan, math.nan
-    if max(np.ptp(sample) for sample in samples) < 1e-12:  # equal but for rounding: BCa divides by zero
-        return float(statistic(*samples)), float(statistic(*samples))
-    result = stats.bootstrap(
-        samples,
-        statistic,
-        n_resamples=RESAMPLES,
-        confidence_level=confidence,
-        method="BCa",
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
-def smallest_p(first: int, second: int | None = None, *, alternative: str = "two-sided") -> float:
-    """Return the smallest p that so many scores could ever give: `first` pairs, or two arms of `first` and `second`."""
-    arrangements = 2.0**first if second is None else math.comb(first + second, first)
-    return min(1.0, (2 if alternative == "two-sided" else 1) / arrangements)
-
-
-def _paired(first: np.ndarray, second: np.ndarray, alternative: str, seed: int) -> Comparison:
-    differences = np.round(first - second, 12)  # else 0.67 - 0.63 and 0.71 - 0.67 don't tie
-    low, high = _interval((differences,), _mean, 0.95, seed)
-    positive, total, p = _signed_rank(differences[differences != 0], alternative)
-    return Comparison(
-        test="Wilcoxon signed rank, exact",
-        statistic=positive,
-        p=p,
-        effect=2 * positive / total - 1 if total else 0.0,
-        effect_name="rank-biserial correlation",
-        even=0.0,
-        difference=float(np.mean(differences)),
-        ci_low=low,
-        ci_high=high,
-        n=len(differences),
-        smallest_p=smallest_p(len(differences), alternative=alternative),
-    )
-
-
-def _signed_rank(differences: np.ndarray, alternative: str) -> tuple[float, float, float]:
-    """Sum of the positive ranks, sum of all ranks, and p from the distribution of the former over all 2**n signs."""
-    ranks = _doubled_ranks(np.abs(differences))
-    probability = np.zeros(ranks.sum() + 1)
-    probability[0] = 1.0
-    for rank in ranks:
-        probability = (probability + np.roll(probability, rank)) / 2
-    positive = int(ranks[differences > 0].sum())
-    return positive / 2, float(ranks.sum()) / 2, _tail(probability, positive, alternative)
-
-
-def _unpaired(first: np.ndarray, second: np.ndarray, alternative: str, seed: int) -> Comparison:
-    low, high = _interval((first, second), _mean_difference, 0.95, seed)
-    superior, p = _rank_sum(first, second, alternative)
-    return Comparison(
-        test="Mann-Whitney U, exact",
-        statistic=superior,
-        p=p,
-        effect=superior / (len(first) * len(second)),
-        effect_name="probability of superiority",
-        even=0.5,
-        difference=float(_mean_difference(first, second)),
-        ci_low=low,
-        ci_high=high,
-        n=min(len(first), len(second)),
-        smallest_p=smallest_p(len(first), len(second), alternative=alternative),
-    )
-
-
-def _rank_sum(first: np.ndarray, second: np.ndarray, alternative: str) -> tuple[float, float]:
-    """Mann-Whitney's U of first, and p from its distribution over all ways to choose its ranks."""
-    size = len(first)
-    ranks = _doubled_ranks(np.concatenate([first, second]))
-    ways = np.zeros((size + 1, ranks.sum() + 1))  # [k, s]: ways to choose k of the ranks with the sum s
-    ways[0, 0] = 1.0
-    for rank in ranks:
-        ways[1:, rank:] += ways[:-1, :-rank]
-    total = int(ranks[:size].sum())
-    return total / 2 - size * (size + 1) / 2, _tail(ways[size] / ways[size].sum(), total, alternative)
-
-
-def _doubled_ranks(values: np.ndarray) -> np.ndarray:
-    return np.round(2 * stats.rankdata(values)).astype(np.int64)  # the ranks of ties may end in a half
-
-
-def _tail(probability: np.ndarray, observed: int, alternative: str) -> float:
-    less, greater = float(probability[: observed + 1].sum()), float(probability[observed:].sum())
-    return min(1.0, {"two-sided": 2 * min(less, greater), "greater": greater, "less": less}[alternative])
-
-
-pass
-
-RANK_EFFICIENCY = 3 / math.pi  # of Wilcoxon's and Mann-Whitney's tests beside the t test, for normal scores
+    if not np.all((given >= 0) & (given <= 1)):
+        raise ValueError(f"Expected p values from 0 to 1. Received: p_values={given.tolist()}")
+    if given.size == 0:
+        return given
+    return stats.false_discovery_control(given, method="bh") if method == "bh" else _holm(given)
 
 
 def runs_needed(std: float, difference: float, *, paired: bool, level: float = 0.05, power: float = 0.8) -> int:
@@ -291,6 +177,9 @@ def p_if(means: tuple[float, float], half_widths: tuple[float, float], n: int, m
         n: runs of each arm.
         meaning: what those numbers are: "standard deviation", "standard error", or "95 % interval".
 
+    Returns:
+        The two-sided p.
+
     Raises:
         ValueError: another meaning.
     """
@@ -303,25 +192,6 @@ def p_if(means: tuple[float, float], half_widths: tuple[float, float], n: int, m
         raise ValueError(f"Expected a meaning out of {list(factors)}. Received: {meaning!r}")
     first, second = (width * factors[meaning] for width in half_widths)
     return float(stats.ttest_ind_from_stats(means[0], first, n, means[1], second, n, equal_var=False).pvalue)
-
-
-RESAMPLES_SELECTION = 500
-Score = Callable[[np.ndarray, np.ndarray], float]  # (labels (n,), log-odds (n,)) -> number
-
-
-def accuracy(labels: np.ndarray, log_odds: np.ndarray) -> float:
-    """Return the share of images on the right side of 0."""
-    return float(np.mean((log_odds > 0) == labels))
-
-
-def roc_auc_of(labels: np.ndarray, log_odds: np.ndarray) -> float:
-    """Return the area under the ROC curve, from ranks: ten times as fast as scikit-learn's, for the bootstrap."""
-    positive = labels == 1
-    count, ranks = positive.sum(), rankdata(log_odds)
-    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(labels) - count)))
-
-
-SCORES: dict[str, Score] = {"accuracy": accuracy, "roc_auc": roc_auc_of}
 
 
 def optimism(log_odds: np.ndarray, labels: np.ndarray, score: str = "roc_auc", *, seed: int = 0) -> dict[str, float]:
@@ -347,9 +217,9 @@ def optimism(log_odds: np.ndarray, labels: np.ndarray, score: str = "roc_auc", *
     Reference: Efron and Tibshirani 1993, An introduction to the bootstrap, section 17.6.
     """
     log_odds, labels = _checked(log_odds, labels, score)
-    measure, generator = SCORES[score], np.random.default_rng(seed)
+    measure, generator = _SCORES[score], np.random.default_rng(seed)
     differences, nested = [], []
-    for _ in range(RESAMPLES_SELECTION):
+    for _ in range(OPTIMISM_RESAMPLES):
         drawn = _drawn(labels, generator)
         best = _best_epoch(log_odds[:, drawn], labels[drawn])
         differences.append(measure(labels[drawn], log_odds[best, drawn]) - measure(labels, log_odds[best]))
@@ -365,6 +235,132 @@ def optimism(log_odds: np.ndarray, labels: np.ndarray, score: str = "roc_auc", *
         "nested": float(np.mean(nested)),
         "last": measure(labels, log_odds[-1]),
     }
+
+
+def _scores(values: Sequence[float], name: str) -> np.ndarray:
+    scores = np.asarray(values, dtype=np.float64)
+    if scores.ndim != 1 or scores.size == 0 or not np.all(np.isfinite(scores)):
+        raise ValueError(f"Expected a list of one or more finite scores. Received: {name}={scores.tolist()}")
+    return scores
+
+
+def _mean_difference(first: np.ndarray, second: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.mean(first, axis=axis) - np.mean(second, axis=axis)
+
+
+def _interval(
+    samples: tuple[np.ndarray, ...], statistic: Callable, confidence: float, seed: int
+) -> tuple[float, float]:
+    if min(len(sample) for sample in samples) < 2:
+        return math.nan, math.nan
+    if max(np.ptp(sample) for sample in samples) < 1e-12:  # equal but for rounding: BCa divides by zero
+        return float(statistic(*samples)), float(statistic(*samples))
+    result = stats.bootstrap(
+        samples,
+        statistic,
+        n_resamples=INTERVAL_RESAMPLES,
+        confidence_level=confidence,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def _paired(first: np.ndarray, second: np.ndarray, alternative: str, seed: int) -> Comparison:
+    differences = np.round(first - second, 12)  # else 0.67 - 0.63 and 0.71 - 0.67 don't tie
+    low, high = _interval((differences,), np.mean, 0.95, seed)
+    positive, total, p = _signed_rank(differences[differences != 0], alternative)
+    return Comparison(
+        test="Wilcoxon signed rank, exact",
+        statistic=positive,
+        p=p,
+        effect=2 * positive / total - 1 if total else 0.0,
+        effect_name="rank-biserial correlation",
+        even=0.0,
+        difference=float(np.mean(differences)),
+        ci_low=low,
+        ci_high=high,
+        n=len(differences),
+        smallest_p=smallest_p(len(differences), alternative=alternative),
+    )
+
+
+def _signed_rank(differences: np.ndarray, alternative: str) -> tuple[float, float, float]:
+    """Sum of the positive ranks, sum of all ranks, and p from the distribution of the former over all 2**n signs."""
+    ranks = _doubled_ranks(np.abs(differences))
+    probability = np.zeros(ranks.sum() + 1)
+    probability[0] = 1.0
+    for rank in ranks:
+        probability = (probability + np.roll(probability, rank)) / 2
+    positive = int(ranks[differences > 0].sum())
+    return positive / 2, float(ranks.sum()) / 2, _tail(probability, positive, alternative)
+
+
+def _unpaired(first: np.ndarray, second: np.ndarray, alternative: str, seed: int) -> Comparison:
+    low, high = _interval((first, second), _mean_difference, 0.95, seed)
+    return Comparison(
+        test="Mann-Whitney U, exact",
+        statistic=_superior_pairs(first, second),
+        p=_rank_sum_p(first, second, alternative),
+        effect=_superiority(first, second),
+        effect_name="probability of superiority",
+        even=0.5,
+        difference=float(_mean_difference(first, second)),
+        ci_low=low,
+        ci_high=high,
+        n=min(len(first), len(second)),
+        smallest_p=smallest_p(len(first), len(second), alternative=alternative),
+    )
+
+
+def _superior_pairs(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Mann-Whitney's U: in how many pairs the value of first is above that of second, ties counted half."""
+    size = len(first)
+    return int(_doubled_ranks(np.concatenate([first, second]))[:size].sum()) / 2 - size * (size + 1) / 2
+
+
+def _superiority(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the share of such pairs. Of the scores of two classes, this is the area under the ROC curve."""
+    return _superior_pairs(first, second) / (len(first) * len(second))
+
+
+def _rank_sum_p(first: np.ndarray, second: np.ndarray, alternative: str) -> float:
+    """Return p of the sum of first's ranks from its distribution over all ways to choose as many ranks."""
+    size = len(first)
+    ranks = _doubled_ranks(np.concatenate([first, second]))
+    ways = np.zeros((size + 1, ranks.sum() + 1))  # [k, s]: ways to choose k of the ranks with the sum s
+    ways[0, 0] = 1.0
+    for rank in ranks:
+        ways[1:, rank:] += ways[:-1, :-rank]
+    return _tail(ways[size] / ways[size].sum(), int(ranks[:size].sum()), alternative)
+
+
+def _doubled_ranks(values: np.ndarray) -> np.ndarray:
+    return np.round(2 * stats.rankdata(values)).astype(np.int64)  # the ranks of ties may end in a half
+
+
+def _tail(probability: np.ndarray, observed: int, alternative: str) -> float:
+    less, greater = float(probability[: observed + 1].sum()), float(probability[observed:].sum())
+    return min(1.0, {"two-sided": 2 * min(less, greater), "greater": greater, "less": less}[alternative])
+
+
+def _holm(p_values: np.ndarray) -> np.ndarray:
+    order = np.argsort(p_values)
+    adjusted = np.empty_like(p_values)
+    adjusted[order] = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
+    return np.minimum(adjusted, 1.0)
+
+
+def _checked(log_odds: np.ndarray, labels: np.ndarray, score: str) -> tuple[np.ndarray, np.ndarray]:
+    log_odds, labels = np.asarray(log_odds, np.float64), np.asarray(labels)
+    if score not in _SCORES:
+        raise ValueError(f"Expected a score out of {list(_SCORES)}. Received: score={score!r}")
+    if log_odds.ndim != 2 or not len(log_odds) or log_odds.shape[1:] != labels.shape or not np.isfinite(log_odds).all():
+        raise ValueError(f"Expected finite log-odds (epochs, n). Received: {log_odds.shape} for {labels.shape} labels")
+    if not np.isin(labels, (0, 1)).all() or min(np.sum(labels == 0), np.sum(labels == 1)) < 2:
+        found = np.unique(labels, return_counts=True)
+        raise ValueError(f"Expected two labels or more of both 0 and 1. Received: {dict(zip(*found, strict=True))}")
+    return log_odds, labels
 
 
 def _best_epoch(log_odds: np.ndarray, labels: np.ndarray) -> int:
@@ -383,13 +379,14 @@ def _halves(labels: np.ndarray, generator: np.random.Generator) -> tuple[np.ndar
     return np.concatenate([first for first, _ in halves]), np.concatenate([second for _, second in halves])
 
 
-def _checked(log_odds: np.ndarray, labels: np.ndarray, score: str) -> tuple[np.ndarray, np.ndarray]:
-    log_odds, labels = np.asarray(log_odds, np.float64), np.asarray(labels)
-    if score not in SCORES:
-        raise ValueError(f"Expected a score out of {list(SCORES)}. Received: score={score!r}")
-    if log_odds.ndim != 2 or not len(log_odds) or log_odds.shape[1:] != labels.shape or not np.isfinite(log_odds).all():
-        raise ValueError(f"Expected finite log-odds (epochs, n). Received: {log_odds.shape} for {labels.shape} labels")
-    if not np.isin(labels, (0, 1)).all() or min(np.sum(labels == 0), np.sum(labels == 1)) < 2:
-        found = np.unique(labels, return_counts=True)
-        raise ValueError(f"Expected two labels or more of both 0 and 1. Received: {dict(zip(*found, strict=True))}")
-    return log_odds, labels
+def _accuracy(labels: np.ndarray, log_odds: np.ndarray) -> float:
+    """Return the share of images on the right side of 0."""
+    return float(np.mean((log_odds > 0) == labels))
+
+
+def _roc_auc(labels: np.ndarray, log_odds: np.ndarray) -> float:
+    """Return the area under the ROC curve; from ranks, ten times as fast as scikit-learn, for the bootstrap."""
+    return _superiority(log_odds[labels == 1], log_odds[labels == 0])
+
+
+_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {"accuracy": _accuracy, "roc_auc": _roc_auc}

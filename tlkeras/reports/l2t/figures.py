@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -11,7 +10,7 @@ from tlkeras.experiments import figures
 METHODS = {"scratch": "from scratch", "ufm": "UFM", "ww": "L2T-ww", "www": "L2T-www"}
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def accuracy_by_size(rows: Sequence[Mapping], title: str = "") -> Figure:
     """Accuracy against the images of a class, a line for each method: ours with its interval, the report's dashed.
 
@@ -49,7 +48,7 @@ def accuracy_by_size(rows: Sequence[Mapping], title: str = "") -> Figure:
     return figure
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def pair_weights(where: Sequence[Sequence[float]], epochs: Sequence[int], pairs: Sequence[str]) -> Figure:
     """How much each pair of layers counts, a bar each: before the training, in its middle, and after it.
 
@@ -64,22 +63,22 @@ def pair_weights(where: Sequence[Sequence[float]], epochs: Sequence[int], pairs:
     Raises:
         ValueError: looks, epochs and pairs that do not fit together.
     """
-    where = np.asarray(where, float)
-    if where.shape != (len(epochs), len(pairs)) or not len(pairs):
-        raise ValueError(f"Expected weights ({len(epochs)}, {len(pairs)}). Received: shape={where.shape}")
+    weights = np.asarray(where, float)
+    if weights.shape != (len(epochs), len(pairs)) or not len(pairs):
+        raise ValueError(f"Expected weights ({len(epochs)}, {len(pairs)}). Received: shape={weights.shape}")
     figure, (panel,) = figures.subplots(1, 1, height=5.0)
     looks = sorted({0, len(epochs) // 2, len(epochs) - 1})
     width = 0.8 / len(looks)
     for place, (look, (color, _)) in enumerate(zip(looks, figures.series(), strict=False)):
         x = np.arange(len(pairs)) + (place - (len(looks) - 1) / 2) * width
-        panel.bar(x, where[look], width, color=color, label=f"after {epochs[look]} epochs")
+        panel.bar(x, weights[look], width, color=color, label=f"after {epochs[look]} epochs")
     panel.set_xticks(range(len(pairs)), pairs, rotation=60, ha="right")
     panel.set_ylabel("weight of the pair (0..6)")
     figures.legend_below(figure, panel)
     return figure
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def channel_weights(what: np.ndarray, title: str = "") -> Figure:
     """How much each channel of the source counts for one pair: means over images, and the range over them.
 
@@ -110,7 +109,7 @@ def channel_weights(what: np.ndarray, title: str = "") -> Figure:
     return figure
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def pixel_weights(which: np.ndarray, epochs: Sequence[int], channels: Sequence[int]) -> Figure:
     """How the weights of a map's nine regions change, a panel for each channel (figure 35 of the report).
 
@@ -142,7 +141,7 @@ def pixel_weights(which: np.ndarray, epochs: Sequence[int], channels: Sequence[i
     return figure
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def paths(weights: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
     """Single weights of the target over training, a panel each, a line for each method (figure 36 of the report).
 

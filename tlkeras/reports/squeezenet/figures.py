@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -11,7 +10,7 @@ from tlkeras.experiments import figures
 COSTS = {"seconds": "training time (s)", "flops": "training cost (floating-point operations)"}
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def accuracy_against_cost(
     rows: Sequence[Mapping], *, groups: Mapping[str, Sequence[str]], labels: Mapping[str, str] | None = None
 ) -> Figure:

@@ -1,23 +1,23 @@
 """The table of Keras Applications (report 001, page 12), made live: each network built and timed on this machine.
 
-`python -m tlkeras.reports.strategies.applications [NAME ...]` measures (all rows by default), one process a network, and
-stores the rows in results/applications.json.
+`python -m tlkeras.reports.strategies.applications [NAME ...]` measures (all rows by default), one process a network,
+and stores the rows in results/applications.json.
 """
 
 import argparse
 import dataclasses
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from tqdm.auto import tqdm
+import numpy as np
 
-from tlkeras._files import write_text
+from tlkeras._files import progress, write_json
 from tlkeras.experiments import environment
 
 RESULTS = environment.REPOSITORY / "results" / "applications.json"
@@ -54,7 +54,7 @@ PUBLISHED = {
 }
 
 
-def measure(name: str, *, batch_size: int = BATCH_SIZE, steps: int = STEPS, **options: object) -> dict:
+def measure(name: str, *, batch_size: int = BATCH_SIZE, steps: int = STEPS, **options: Any) -> dict:
     """Build a network with random weights in this process and time its inference.
 
     Args:
@@ -71,39 +71,47 @@ def measure(name: str, *, batch_size: int = BATCH_SIZE, steps: int = STEPS, **op
         ValueError: no such network, or no steps.
     """
     import keras  # late: tables of stored rows need no Keras
-    import numpy as np
     import tensorflow as tf
 
     builder = getattr(keras.applications, name, None)
     if not callable(builder) or min(batch_size, steps) < 1:
-        found = f"name={name!r}, batch_size={batch_size}, steps={steps}"
-        raise ValueError(f"Expected one of {', '.join(PUBLISHED)}, and at least one image and step. Received: {found}")
+        received = f"name={name!r}, batch_size={batch_size}, steps={steps}"
+        known = ", ".join(PUBLISHED)
+        raise ValueError(f"Expected one of {known}, and at least one image and step. Received: {received}")
     model = builder(weights=None, **options)
     images = np.random.default_rng(0).uniform(-1, 1, (batch_size, *model.input_shape[1:])).astype(np.float32)
     forward, batch = tf.function(lambda x: model(x, training=False)), tf.constant(images)
     seconds = [_seconds(forward, batch) for _ in range(1 + steps)][1:]
     step = 1000 * statistics.median(seconds)
     return {
-        "name": name, "size_mb": round(4 * model.count_params() / 2**20, 1), "parameters": model.count_params(),
-        "depth": sum(bool(layer.weights) for layer in model.layers), "input_side": model.input_shape[1],
-        "batch_size": batch_size, "processor": "gpu" if tf.config.list_physical_devices("GPU") else "cpu",
-        "step_ms": round(step, 2), "image_ms": round(step / batch_size, 3),
+        "name": name,
+        "size_mb": round(4 * model.count_params() / 2**20, 1),
+        "parameters": model.count_params(),
+        "depth": sum(bool(layer.weights) for layer in model.layers),
+        "input_side": model.input_shape[1],
+        "batch_size": batch_size,
+        "processor": "gpu" if tf.config.list_physical_devices("GPU") else "cpu",
+        "step_ms": round(step, 2),
+        "image_ms": round(step / batch_size, 3),
         "peak_memory_mib": environment.peak_memory_mib(),
-    }  # fmt: skip
+    }
 
 
-def _seconds(forward, batch) -> float:
+def _seconds(forward: Callable, batch: Any) -> float:
     started = time.perf_counter()
     forward(batch).numpy()
     return time.perf_counter() - started
 
 
 def measure_apart(names: Sequence[str], path: Path = RESULTS) -> list[dict]:
-    """Measure networks one after the other, each in a process of its own, and store each row when it is there.
+    """Measure networks one after the other, each in another process, and store each row at once.
 
     Args:
         names: keys of `PUBLISHED`.
         path: of the JSON file; rows of the same name and processor are replaced.
+
+    Returns:
+        The rows of `measure`, with what `environment.describe` says of this machine.
 
     Raises:
         ValueError: an unknown name.
@@ -112,21 +120,21 @@ def measure_apart(names: Sequence[str], path: Path = RESULTS) -> list[dict]:
     unknown = [name for name in names if name not in PUBLISHED]
     if unknown:
         raise ValueError(f"Expected networks out of {list(PUBLISHED)}. Received: {unknown}")
-    found = []
-    for name in tqdm(names, unit="network", disable=bool(os.environ.get("TQDM_DISABLE")) or None):
+    rows = []
+    for name in progress(names, unit="network"):
         command = [sys.executable, "-m", "tlkeras.reports.strategies.applications", "--here", name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"Expected {name} to be measured. Received: {done.stderr.strip()[-500:]}")
-        found.append({**json.loads(done.stdout.splitlines()[-1]), **environment.describe()})
-        store(found[-1:], path)
-    return found
+        rows.append({**json.loads(done.stdout.splitlines()[-1]), **environment.describe()})
+        store(rows[-1:], path)
+    return rows
 
 
 def store(rows: Sequence[dict], path: Path = RESULTS) -> None:
     """Add measured rows to the JSON file at `path`, in place of those of the same network and processor."""
     kept = {(row["name"], row["processor"]): row for row in (*load(path), *rows)}
-    write_text(path, json.dumps(list(kept.values()), indent=1) + "\n")
+    write_json(path, list(kept.values()), indent=1)
 
 
 def load(path: Path = RESULTS) -> list[dict]:
@@ -148,15 +156,26 @@ def table(measured: Sequence[dict]) -> list[dict]:
     for row in sorted((row for row in measured if row["name"] in order), key=lambda row: order.index(row["name"])):
         slide, reference = PUBLISHED[row["name"]], base.get(row["processor"])
         slide_ms, slide_base = (getattr(entry, row["processor"]) for entry in (slide, PUBLISHED[BASE]))
-        rows.append({
-            "name": row["name"], "size_mb": row["size_mb"], "size_mb_slide": slide.size,
-            "parameters": round(row["parameters"] / 1e6, 1), "parameters_slide": slide.parameters,
-            "depth": row["depth"], "depth_slide": slide.depth, "top1": slide.top1, "top5": slide.top5,
-            "processor": row["processor"], "step_ms": row["step_ms"], "step_ms_slide": slide_ms,
-            "ratio": None if reference is None else round(row["step_ms"] / reference, 2),
-            "ratio_slide": round(slide_ms / slide_base, 2), "image_ms": row["image_ms"],
-            "peak_memory_mib": row["peak_memory_mib"],
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": row["name"],
+                "size_mb": row["size_mb"],
+                "size_mb_slide": slide.size,
+                "parameters": round(row["parameters"] / 1e6, 1),
+                "parameters_slide": slide.parameters,
+                "depth": row["depth"],
+                "depth_slide": slide.depth,
+                "top1": slide.top1,
+                "top5": slide.top5,
+                "processor": row["processor"],
+                "step_ms": row["step_ms"],
+                "step_ms_slide": slide_ms,
+                "ratio": None if reference is None else round(row["step_ms"] / reference, 2),
+                "ratio_slide": round(slide_ms / slide_base, 2),
+                "image_ms": row["image_ms"],
+                "peak_memory_mib": row["peak_memory_mib"],
+            }
+        )
     return rows
 
 

@@ -1,8 +1,8 @@
 """Figures of report 001: strategies by quadrant, rates and what they lose, blocks, and networks by their cost."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ from tlkeras.experiments import figures
 QUADRANTS = {1: "large, dissimilar", 2: "large, similar", 3: "small, dissimilar", 4: "small, similar"}
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def quadrants(rows: Sequence[Mapping]) -> Figure:
     """One panel for each quadrant, laid out as on the slide: accuracy of each strategy on each target.
 
@@ -37,8 +37,9 @@ def quadrants(rows: Sequence[Mapping]) -> Figure:
                 place = targets.index(row["target"]) + 0.22 * (offset - 1)
                 _estimate(panel, place, row, color=color, marker=marker, label=figures.words(strategy))
                 if row["advised"]:
-                    ring = {"markersize": 18, "markerfacecolor": "none", "markeredgewidth": 1.5}
-                    panel.plot([place], [row["mean"]], "o", markeredgecolor=figures.BLACK, label="advised", **ring)
+                    ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": figures.BLACK}
+                    ring |= {"markersize": 18, "markeredgewidth": 1.5, "label": "advised"}
+                    figures.points(panel, [place], [row["mean"]], **ring)
         panel.set_xticks(range(len(targets)), [figures.words(name) for name in targets])
         panel.set_xlim(-0.6, max(len(targets), 1) - 0.4)
     for panel in panels[::2]:
@@ -47,7 +48,7 @@ def quadrants(rows: Sequence[Mapping]) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def rates(rows: Sequence[Mapping]) -> Figure:
     """Against the rate: accuracy on the target and on the source with its old head; and how far each layer moved.
 
@@ -70,8 +71,8 @@ def rates(rows: Sequence[Mapping]) -> Figure:
         if f"{key}_ci_low" in rows[0]:
             low, high = ([row[f"{key}_ci_{end}"] for row in rows] for end in ("low", "high"))
             panels[0].fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
-    before = {"color": figures.GREY, "linestyle": ":", "linewidth": 1}
-    panels[0].axhline(rows[0]["source_before"], label="source, before", **before)
+    before = rows[0]["source_before"]
+    panels[0].axhline(before, color=figures.GREY, linestyle=":", linewidth=1, label="source, before")
     panels[0].set_ylabel(figures.axis_label("accuracy"))
     moved = [key for key in rows[0] if key.startswith("moved_")]
     for key, (color, marker) in zip(moved, figures.series(), strict=False):
@@ -86,7 +87,7 @@ def rates(rows: Sequence[Mapping]) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def blocks(rows: Sequence[Mapping]) -> Figure:
     """Accuracy on the features of each block, a line for each target; the best block is filled in black.
 
@@ -120,7 +121,7 @@ def blocks(rows: Sequence[Mapping]) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def applications(rows: Sequence[Mapping]) -> Figure:
     """Published accuracy against the time measured here and against size, one point for each network.
 

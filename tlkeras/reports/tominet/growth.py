@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -41,7 +40,7 @@ def seconds_by_size(filters: Sequence[int], steps: Sequence[int]) -> list[dict]:
     ]
 
 
-@matplotlib.rc_context(figures.STYLE)
+@figures.in_style
 def time_growth(rows: Sequence[Mapping]) -> Figure:
     """Draw seconds against the number of filters, and against the number of steps, with a line through the origin.
 
