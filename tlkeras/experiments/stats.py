@@ -358,8 +358,8 @@ def _checked(log_odds: np.ndarray, labels: np.ndarray, score: str) -> tuple[np.n
     if log_odds.ndim != 2 or not len(log_odds) or log_odds.shape[1:] != labels.shape or not np.isfinite(log_odds).all():
         raise ValueError(f"Expected finite log-odds (epochs, n). Received: {log_odds.shape} for {labels.shape} labels")
     if not np.isin(labels, (0, 1)).all() or min(np.sum(labels == 0), np.sum(labels == 1)) < 2:
-        found = np.unique(labels, return_counts=True)
-        raise ValueError(f"Expected two labels or more of both 0 and 1. Received: {dict(zip(*found, strict=True))}")
+        counts = dict(zip(*(part.tolist() for part in np.unique(labels, return_counts=True)), strict=True))
+        raise ValueError(f"Expected two labels or more of both 0 and 1. Received: {counts}")
     return log_odds, labels
 
 
