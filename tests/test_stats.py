@@ -86,7 +86,7 @@ def test_scores_that_are_no_scores(values):
 
 def test_two_scores_have_an_interval():
     summary = stats.summarize([0.5, 0.6])
-    assert summary.ci_low < 0.55 < summary.ci_high
+    assert summary.ci_low < 0.55 < summary.ci_high and summary.std == pytest.approx(0.1 / math.sqrt(2))
 
 
 def test_known_comparisons():
@@ -114,15 +114,17 @@ def test_paired_is_scipys_exact_test_without_ties(n, alternative):
     assert stats.compare(first, second, paired=True, alternative=alternative).p == pytest.approx(expected.pvalue)
 
 
-def test_paired_is_exact_with_ties():
-    differences = np.array([0.01, 0.01, -0.01, 0.02, 0.03, 0.03, -0.02])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_paired_is_exact_with_ties(sign):
+    differences = sign * np.array([0.01, 0.01, -0.01, 0.02, 0.03, 0.03, -0.02])
     ranks = np.round(2 * scipy_stats.rankdata(np.abs(differences)))
     observed = ranks @ (differences > 0)
-    signs = np.array(list(itertools.product([0, 1], repeat=len(differences))))
-    expected = 2 * np.mean(signs @ ranks >= observed)
-    result = stats.compare(0.5 + differences, np.full(7, 0.5), paired=True)
-    assert result.p == pytest.approx(expected)
-    assert result.statistic == observed / 2
+    sums = np.array(list(itertools.product([0, 1], repeat=len(differences)))) @ ranks
+    tails = {"less": np.mean(sums <= observed), "greater": np.mean(sums >= observed)}
+    tails["two-sided"] = 2 * min(tails.values())
+    for alternative, expected in tails.items():
+        result = stats.compare(0.5 + differences, np.full(7, 0.5), paired=True, alternative=alternative)
+        assert (result.p, result.statistic) == pytest.approx((expected, observed / 2))
 
 
 def test_paired_ties_survive_rounding():
@@ -179,13 +181,16 @@ def test_unpaired_is_scipys_exact_test_without_ties(n, m, alternative):
     assert (result.statistic, result.p) == pytest.approx((expected.statistic, expected.pvalue))
 
 
-def test_unpaired_is_exact_with_ties():
-    first, second = np.round(scores(1, 8, 0.74), 2), np.round(scores(2, 10), 2)
+@pytest.mark.parametrize(("n", "m"), [(8, 10), (10, 8)])
+def test_unpaired_is_exact_with_ties(n, m):
+    first, second = np.round(scores(1, n, 0.69 + n / 200), 2), np.round(scores(2, m, 0.69 + m / 200), 2)
     ranks = scipy_stats.rankdata(np.concatenate([first, second]))
     assert len(np.unique(ranks)) < len(ranks)
-    sums = np.array([sum(chosen) for chosen in itertools.combinations(ranks, 8)])
-    exact = 2 * min(np.mean(sums >= ranks[:8].sum()), np.mean(sums <= ranks[:8].sum()))
-    assert stats.compare(first, second, paired=False).p == pytest.approx(exact)
+    sums, observed = np.array([sum(chosen) for chosen in itertools.combinations(ranks, n)]), ranks[:n].sum()
+    tails = {"less": np.mean(sums <= observed), "greater": np.mean(sums >= observed)}
+    tails["two-sided"] = 2 * min(tails.values())
+    for alternative, expected in tails.items():
+        assert stats.compare(first, second, paired=False, alternative=alternative).p == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("paired", "effect"), [(True, 0.0), (False, 0.5)])
