@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tlkeras import _files, data
 from tlkeras.checks import check_labelled
+from tlkeras.graph import has_logits
 from tlkeras.l2t.algorithm import Parts, Settings, State, iteration
 from tlkeras.l2t.fast import FastMatching, FastMetaNetworks, FastNetwork
 from tlkeras.l2t.matching import Matching, Pair
@@ -22,7 +23,6 @@ from tlkeras.l2t.network import Network
 from tlkeras.models.weights import WeightFileError, fingerprint
 from tlkeras.transfer.batches import Augment
 from tlkeras.transfer.evaluation import Evaluator
-from tlkeras.transfer.freezing import has_logits
 
 History = dict[str, list]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tlkeras.l2t.network import functional, users
+from tlkeras import graph
 from tlkeras.models.batch_normalization import BatchNormalization
 
 NORMALIZATIONS = (keras.layers.BatchNormalization, BatchNormalization)
@@ -35,7 +35,7 @@ def folded(model: keras.Model, features: Sequence[str]) -> keras.Model:
         model: functional model.
         features: names of layers.
     """
-    model = functional(model)
+    model = graph.functional(model)
     made: dict[str, keras.KerasTensor] = {}
     convolutions = _foldable(model, features)
 
@@ -54,17 +54,19 @@ def folded(model: keras.Model, features: Sequence[str]) -> keras.Model:
 def _foldable(model: keras.Model, features: Sequence[str]) -> dict[str, keras.layers.Conv2D]:
     """Return the convolution before each batch normalisation, by its name, where nothing else sees the convolution."""
     found = {}
-    for name, nodes in users(model).items():
-        layer, last = model.get_layer(name), nodes[0].operation
-        alone = len(nodes) == 1 and name not in features and len(layer._inbound_nodes) == len(last._inbound_nodes) == 1
+    calls, users = graph.calls(model), graph.users(model)
+    for layer in calls:
         linear = type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.linear
-        if alone and linear and layer.data_format == "channels_last" and _normalises(nodes[0], layer.output.shape):
-            found[last.name] = layer
+        if linear and layer.data_format == "channels_last" and layer.name not in features and len(calls[layer]) == 1:
+            after = users.get(layer.name, [])
+            if len(after) == 1 and len(calls[after[0].operation]) == 1 and _normalises(after[0]):
+                found[after[0].operation.name] = layer
     return found
 
 
-def _normalises(node: object, shape: tuple[int | None, ...]) -> bool:
+def _normalises(call: graph.Call) -> bool:
     """Whether a call is batch normalisation over the last axis, by the moving statistics in inference."""
-    layer = node.operation
-    always_by_batch = node.arguments.kwargs.get("training") is True
-    return type(layer) in NORMALIZATIONS and layer.axis in (-1, len(shape) - 1) and not always_by_batch
+    layer = call.operation
+    always_by_batch = call.options.get("training") is True
+    last_axis = len(call.inputs[0].shape) - 1
+    return type(layer) in NORMALIZATIONS and layer.axis in (-1, last_axis) and not always_by_batch
