@@ -1,6 +1,7 @@
 """A source, a target and labelled images small enough for second derivatives in every test."""
 
 import contextlib
+import functools
 
 import keras
 import numpy as np
@@ -40,8 +41,21 @@ def networks(seed=0, name="float32", preprocessing="torch"):
 
 
 def made(pairs=PAIRS, settings=SHORT, **options):
-    """Return the training of both."""
-    return LearningToTransfer(*networks(), pairs, settings=settings, **options)
+    """Return the training of both at its first values; it is one object for all tests, so that it is traced once."""
+    training, first = _made(tuple(pairs), settings, tuple(options.items()))
+    training.learner.restore(first)
+    return training
+
+
+@functools.cache
+def _made(pairs, settings, options):
+    training = LearningToTransfer(*networks(), pairs, settings=settings, **dict(options))
+    return training, everything(training)
+
+
+def everything(training):
+    """Return a copy of all that a training changes."""
+    return {name: np.array(variable) for name, variable in training.learner.named_variables().items()}
 
 
 def images(count=12, seed=0):

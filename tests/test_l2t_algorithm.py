@@ -228,6 +228,8 @@ def test_the_settings_are_the_reports():
         "double_update": True,
     }
     assert dataclasses.asdict(Settings()) == expected and Settings(lookahead=0).lookahead == 0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().beta = 1.0
     with pytest.raises(ValueError, match=r"^Expected 0 or more lookahead steps\. Received: lookahead=-1$"):
         Settings(lookahead=-1)
 

@@ -2,15 +2,15 @@
 
 import keras
 import numpy as np
-from l2t_helpers import PAIRS, images, networks
+from l2t_helpers import ALIKE, everything, images, made
 
-from tlkeras.l2t import Answers, LearningToTransfer, Settings, Trajectory
+from tlkeras.l2t import Answers, Trajectory
 
 SMALL = {"epochs": 4, "batch_size": 6, "learning_rate": 0.05}
 
 
 def test_the_answers_are_those_of_the_meta_networks_and_the_path_ends_at_the_weights():
-    training = LearningToTransfer(*networks(), PAIRS, which=True, settings=Settings(lookahead=1))
+    training = made(which=True)
     start = np.asarray(training.target.get_layer("conv1").kernel)[1, 2, 0, 3]
     answers = Answers(training, images()[0], every=2, pair=1, channels=(0, 3))
     path = Trajectory("conv1", [(1, 2, 0, 3), (0, 0, 1, 1)])
@@ -26,12 +26,8 @@ def test_the_answers_are_those_of_the_meta_networks_and_the_path_ends_at_the_wei
 
 
 def test_of_a_resumed_training_the_rest_is_kept_and_of_two_trainings_the_second(tmp_path):
-    answers, path = (
-        Answers(
-            training := LearningToTransfer(*networks(), PAIRS, settings=Settings(lookahead=1)), images()[0], every=2
-        ),
-        Trajectory("conv1", [(0, 0, 0, 0)]),
-    )
+    training = made()
+    answers, path = Answers(training, images()[0], every=2), Trajectory("conv1", [(0, 0, 0, 0)])
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -47,8 +43,9 @@ def test_of_a_resumed_training_the_rest_is_kept_and_of_two_trainings_the_second(
 
 
 def test_watching_changes_nothing():
-    first, second = (LearningToTransfer(*networks(), [], what=False, where=False) for _ in range(2))
-    first.fit(*images(), **SMALL)
-    second.fit(*images(), **SMALL, callbacks=[Trajectory("conv1", [(0, 0, 0, 0)])])
-    for one, other in zip(first.target.get_weights(), second.target.get_weights(), strict=True):
-        assert np.array_equal(one, other)
+    ends = []
+    for callbacks in ([], [Trajectory("conv1", [(0, 0, 0, 0)])]):
+        training = made(pairs=[], **ALIKE)
+        training.fit(*images(), **SMALL, callbacks=callbacks)
+        ends.append(everything(training))
+    assert all(np.array_equal(value, ends[1][name]) for name, value in ends[0].items())

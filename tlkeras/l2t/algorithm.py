@@ -144,7 +144,7 @@ def iteration(
     if not old.meta:
         return Outcome(new, losses, gradients, statistics)
     ahead = lookahead(parts, new, batch, weighting, rate)  # lines 5 to 9
-    to_phi = phi.gradient(weighting, old.meta, output_gradients=ahead.to_weighting, unconnected_gradients=ZERO)
+    to_phi = phi.gradient(weighting, old.meta, output_gradients=ahead.to_weighting)
     meta, moments = adam(old.meta, old.moments, to_phi, step, settings)  # line 10
     kept = ahead.statistics if settings.double_update else statistics
     new = new._replace(statistics=kept, meta=meta, moments=moments)
