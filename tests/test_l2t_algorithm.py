@@ -207,6 +207,22 @@ def test_adam_counts_in_double_precision():
     assert weights[0].dtype == tf.float32 and float(weights[0][0]) == pytest.approx(-1, abs=3e-7)
 
 
+def test_lists_of_different_lengths_are_refused():
+    one, two = [IMAGES], [IMAGES, IMAGES]
+    settings, step = Settings(), tf.constant(1)
+    for calls in (
+        lambda: l2t.sgd(two, one, one, RATE, settings),
+        lambda: l2t.sgd(one, two, one, RATE, settings),
+        lambda: l2t.adam(two, (one, one), one, step, settings),
+        lambda: l2t.adam(one, (two, two), one, step, settings),
+        lambda: l2t.adam(one, (one, two), one, step, settings),
+        lambda: l2t.adam(two, (one, one), two, step, settings),
+        lambda: l2t.matching_loss(two, one),
+    ):
+        with pytest.raises(ValueError, match=r"zip\(\) argument \d is (longer|shorter)"):
+            calls()
+
+
 def test_the_cross_entropy_is_the_mean_over_the_images():
     outputs = tf.constant([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]], tf.float64)
     labels = tf.constant([1, 0])

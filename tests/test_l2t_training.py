@@ -240,5 +240,7 @@ def test_a_checkpoint_of_something_else_is_not_resumed(tmp_path):
     np.savez(tmp_path / "other.npz", numbers=np.zeros(3))
     with pytest.raises(WeightFileError, match=r"a checkpoint of learning to transfer\. Received: .*other\.npz$"):
         made(**ALIKE).fit(*images(), **SMALL, checkpoint=tmp_path / "other.npz")
-    with pytest.raises(WeightFileError, match=r"a checkpoint of these networks\. Received: other shapes of \['first_moments/0'"):
+    with pytest.raises(
+        WeightFileError, match=r"a checkpoint of these networks\. Received: other shapes of \['first_moments/0'"
+    ):
         made(**ALIKE).learner.restore(everything(made()))

@@ -52,8 +52,8 @@ class LearningToTransfer:
         which: learn weights of the maps' pixels.
         settings: the numbers of the training.
         seed: of the first values of branches and meta-networks.
-        fast: compute in the ways that save time on a CPU (`tlkeras.l2t.fast`); False is plain TensorFlow, three times
-            as slow, and the same numbers but for rounding.
+        fast: compute in the ways that save time on a CPU (`tlkeras.l2t.fast`); False is plain TensorFlow, which gives
+            the same numbers but for rounding, in about twice the time. A checkpoint may be resumed either way.
 
     Raises:
         ValueError: models or layers that cannot be matched, questions without pairs.
