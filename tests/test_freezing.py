@@ -72,6 +72,7 @@ def test_numbers_of_layers_that_do_not_exist_are_refused(model, train):
         (True, "[True]"),
         ([3], "[3]"),
         (["z", "a"], "['a', 'z']"),
+        ([3, "z"], "[3, 'z']"),
     ],
 )
 def test_unknown_layers_are_refused(model, train, unknown):
@@ -233,7 +234,9 @@ def test_a_layer_that_was_zero_has_moved_by_all_of_itself():
     model = tiny()
     freezing.freeze(model, "all")
     before = {name: [0 * array for array in arrays] for name, arrays in freezing.snapshot(model).items()}
-    assert relative_moves(before, model)["dense"] == 1.0
+    model.get_layer("conv_2").set_weights([0 * array + 1e-3 for array in before["conv_2"]])
+    moves = relative_moves(before, model)
+    assert (moves["dense"], moves["conv_2"]) == (1.0, 1.0)
     model.set_weights([0 * array for array in model.get_weights()])
     assert relative_moves(before, model)["dense"] == 0.0
 

@@ -178,8 +178,11 @@ def _cached(
         return model, train, validation
     base, head = parts
     forward = features.compiled_forward(base)
-    inputs, held_out = (pair and (cache.features(base, pair[0], forward), pair[1]) for pair in (train, validation))
-    return head, inputs, held_out
+
+    def inputs(pair: Pair) -> Pair:
+        return cache.features(base, pair[0], forward), pair[1]
+
+    return head, inputs(train), validation and inputs(validation)
 
 
 def _note(history: History, phase: Phase, log: Mapping[str, list], validation: Validation | None) -> None:

@@ -28,7 +28,8 @@ class Probe:
 
     def log_odds(self, views: Sequence[np.ndarray]) -> np.ndarray:
         """Return the log-odds of class 1 before calibration, the mean over views `(n, features)`; float64 `(n,)`."""
-        return np.mean([unit_rows(view) @ self.weights for view in views], axis=0, dtype=np.float64) + self.bias
+        odds = [unit_rows(view) @ self.weights for view in views]
+        return np.asarray(np.mean(odds, axis=0, dtype=np.float64)) + self.bias
 
 
 def fit_probe(views: Sequence[np.ndarray], labels: np.ndarray, *, seed: int, judged: int = 1) -> Probe:

@@ -116,8 +116,8 @@ def without_normalization(model: keras.Model, plain: keras.Model) -> keras.Model
 
 def with_shipped_preprocessing(model: keras.Model) -> keras.Model:
     """Return the same function of raw images, preprocessed as the published weights expect it."""
-    first = model.get_layer("conv1").get_weights()
+    kernel, bias = model.get_layer("conv1").get_weights()
     twin = squeezenet(model.output_shape[-1], model.input_shape[1:], weights=None, preprocessing=SHIPPED)
     twin.set_weights(model.get_weights())
-    twin.get_layer("conv1").set_weights(converted(*first, TRAINED, SHIPPED))
+    twin.get_layer("conv1").set_weights(converted(kernel, bias, TRAINED, SHIPPED))
     return twin
