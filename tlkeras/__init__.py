@@ -25,11 +25,11 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` is the same, 
     from tlkeras.transfer import Phase as Phase
     from tlkeras.transfer import adapt as adapt
     from tlkeras.transfer import evaluate as evaluate
-    from tlkeras.transfer import finetune as finetune
     from tlkeras.transfer import freeze as freeze
-    from tlkeras.transfer import pretrain as pretrain
     from tlkeras.transfer import recommend as recommend
     from tlkeras.transfer import two_phases as two_phases
+    from tlkeras.transfer.finetune import finetune as finetune
+    from tlkeras.transfer.pretrain import pretrain as pretrain
     from tlkeras.visualize import activation_maximization as activation_maximization
     from tlkeras.visualize import grad_cam as grad_cam
 

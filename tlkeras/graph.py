@@ -245,6 +245,16 @@ def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable
     return run
 
 
+def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
+    """Return the place of a variable among those that an optimizer was built for.
+
+    Args:
+        optimizer: built.
+        variable: as an update step gets it: of the backend, hence without the path of Keras' variable.
+    """
+    return optimizer._get_variable_index(variable)
+
+
 def custom_gradients() -> dict[str, Any]:
     """Return TensorFlow's registry of gradients, by name; an empty one if a version of TensorFlow keeps it elsewhere.
 

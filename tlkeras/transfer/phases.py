@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkeras import graph
 from tlkeras.transfer.freezing import Train, compile_classifier, trained_layers
 
 SCHEDULES = ("constant", "cosine", "step")
@@ -113,8 +114,8 @@ class LayerwiseAdam(keras.optimizers.Adam):
         super().build(variables)
 
     def factor(self, variable: Any) -> float:
-        """Return the multiplier of a variable, which has no path when the backend hands it over."""
-        return self._factors[self._get_variable_index(variable)]
+        """Return the multiplier of a variable that an update step gets."""
+        return self._factors[graph.variable_index(self, variable)]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Step with the rate of the layer."""
