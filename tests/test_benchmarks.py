@@ -1,5 +1,6 @@
 """Benchmarks take turns, report medians, and time the same work on both sides."""
 
+import dataclasses
 import time
 
 import pytest
@@ -7,20 +8,20 @@ import pytest
 import benchmarks
 from benchmarks import timing, tominet
 from tlkeras.experiments import environment, runs
+from tlkeras.experiments.report import PROFILES, ByProfile
 
 
 @pytest.fixture
 def small(monkeypatch):
     """The rows with the settings of the smoke profile; ours is called once, each peer too."""
-    settings = tominet.report.settings
-
     def compare(name, ours, peer, equal):
         if name == "head phase vs fit":
             ours()
         peer()
         return {"name": name, "ours": 1.0, "peer": 2.0, "ratio": 2.0, "unit": "s", "equal": equal}
 
-    monkeypatch.setattr(tominet.report, "settings", lambda arm, profile: settings(arm, "smoke"))
+    smoke = ByProfile(dict.fromkeys(PROFILES, tominet.REPORT.reduced(None, "smoke")))
+    monkeypatch.setattr(tominet, "REPORT", dataclasses.replace(tominet.REPORT, reduced=smoke))
     monkeypatch.setattr(timing, "compare", compare)
 
 
@@ -59,7 +60,7 @@ def test_both_sides_of_the_head_phase_do_the_same(small, monkeypatch):
     assert set(first) == set(second) == set(benchmarks.COLUMNS)
     assert "TomiNet, conv layers frozen" in first["equal"] and "2 epochs" in first["equal"]
     assert loading["name"] == "load"
-    fresh = model(tominet.report.settings("letters", "smoke"))
+    fresh = model(tominet.REPORT.settings("letters", "smoke"))
     for trained in models:
         moved = [bool((old != new).any()) for old, new in zip(fresh.get_weights(), trained.get_weights(), strict=True)]
         assert moved == [False] * 12 + [True] * 2

@@ -15,11 +15,11 @@ TENTH = 1 / 16
 
 @pytest.fixture
 def small(monkeypatch):
-    narrow = {"filters": (4, 4, 8, 4, 4), "blocks": ((4, 4), (4,), (4,), (8,), (8,))}
+    narrow = ((4, 4), (4,), (4,), (8,), (8,))
     few = dataclasses.replace(
         bench.FROZEN, side=64, resize=72, width=TENTH, train_count=16, validation_count=8, epochs=3
     )
-    for name, value in {"SIDE": 64, "WIDE": narrow, "FROZEN": few, "ROUNDS": 3}.items():
+    for name, value in {"SIDE": 64, "VGG16_BLOCKS": narrow, "FROZEN": few, "ROUNDS": 3}.items():
         monkeypatch.setattr(bench, name, value)
 
 
