@@ -11,8 +11,9 @@ import tensorflow as tf
 from benchmarks.timing import fastest_seconds
 from tlkeras.experiments import environment
 from tlkeras.l2t import LearningToTransfer, Settings
-from tlkeras.models import resnet32 as source_network
-from tlkeras.models import vgg as target_network
+from tlkeras.models import resnet32, vgg9
+from tlkeras.models.resnet32 import FEATURES
+from tlkeras.models.vgg import VGG9_FEATURES
 
 METHODS: dict[str, dict[str, Any]] = {  # the questions asked
     "scratch": {"what": False, "where": False},
@@ -46,8 +47,8 @@ def learner(method: str, settings: Settings | None = None) -> LearningToTransfer
     if method not in METHODS:
         raise ValueError(f"Expected a method out of {list(METHODS)}. Received: {method!r}")
     keras.utils.set_random_seed(0)
-    source, target = source_network.resnet32(), target_network.vgg9()
-    features = source_network.FEATURES, target_network.VGG9_FEATURES
+    source, target = resnet32(), vgg9()
+    features = FEATURES, VGG9_FEATURES
     pairs = [] if method == "scratch" else [(m, n) for m in features[0] for n in features[1]]
     return LearningToTransfer(source, target, pairs, settings=settings, **METHODS[method])
 

@@ -3,8 +3,10 @@
 import keras
 
 from tlkeras.models.alexnet import alexnet as alexnet
+from tlkeras.models.resnet32 import resnet32 as resnet32
 from tlkeras.models.squeezenet import squeezenet as squeezenet
 from tlkeras.models.tominet import tominet as tominet
+from tlkeras.models.vgg import vgg9 as vgg9
 from tlkeras.models.vgg import vgg16 as vgg16
 
 if keras.backend.backend() != "tensorflow":
