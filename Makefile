@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/python
 # Tests see embedded data only, and never the reader's own cache; one thread each, since they run side by side.
 SMOKE := TLKERAS_PROFILE=smoke TLKERAS_HOME=$(abspath build)/home TF_CPP_MIN_LOG_LEVEL=3 TQDM_DISABLE=1 \
-	TF_NUM_INTRAOP_THREADS=1 OMP_NUM_THREADS=1
+	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 # A file of tests, or a notebook, stays in one process; tests/conftest.py puts those first that take longest.
 BESIDE := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg

@@ -47,7 +47,7 @@ def learner(method: str, settings: Settings | None = None) -> LearningToTransfer
     if method not in METHODS:
         raise ValueError(f"Expected a method out of {list(METHODS)}. Received: {method!r}")
     keras.utils.set_random_seed(0)
-    source, target = resnet32(), vgg9()
+    source, target = resnet32(200, classifier_activation=None), vgg9(10, classifier_activation=None)
     features = FEATURES, VGG9_FEATURES
     pairs = [] if method == "scratch" else [(m, n) for m in features[0] for n in features[1]]
     return LearningToTransfer(source, target, pairs, settings=settings, **METHODS[method])

@@ -25,7 +25,7 @@ def features(name: str, oracle: dict[str, np.ndarray]) -> np.ndarray:
     preprocessing, size = rest or (None, 224)
     build, last = BUILDERS[network]
     image = oracle[f"image{size}"]
-    model = build(10, image.shape, **({"preprocessing": preprocessing} if preprocessing else {}))
+    model = build(10, image.shape, weights="imagenet", **({"preprocessing": preprocessing} if preprocessing else {}))
     base = keras.Model(model.input, model.get_layer(last).output)
     return keras.ops.convert_to_numpy(base(image[None], training=False))[0].astype(np.float64)
 

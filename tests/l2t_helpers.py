@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from tlkeras.l2t import LearningToTransfer, Settings
 from tlkeras.l2t.algorithm import Parts, State
-from tlkeras.models.resnet32 import resnet32
-from tlkeras.models.vgg import vgg9
+from tlkeras.models import resnet32, vgg9
 
 SMALL = {"epochs": 3, "batch_size": 6, "learning_rate": 0.05}
 ALIKE = {"what": False, "where": False}
@@ -35,8 +34,9 @@ def networks(seed=0, name="float32", preprocessing="torch"):
     """Return a source of 2 stages and a target of 2 convolutions for 8x8 images and 3 classes."""
     keras.utils.set_random_seed(seed)
     with dtype(name):
-        source = resnet32(4, (8, 8, 3), filters=(4, 6), blocks=1, preprocessing=preprocessing)
-        target = vgg9(3, (8, 8, 3), blocks=((5,), (6,)), preprocessing=preprocessing)
+        logits = {"classifier_activation": None, "preprocessing": preprocessing}
+        source = resnet32(4, (8, 8, 3), filters=(4, 6), blocks=1, **logits)
+        target = vgg9(3, (8, 8, 3), blocks=((5,), (6,)), **logits)
     return source, target
 
 

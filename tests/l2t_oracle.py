@@ -27,10 +27,9 @@ from l2t_helpers import dtype
 from tlkeras.l2t import LearningToTransfer
 from tlkeras.l2t.algorithm import Batch, Outcome, State, forward, iteration
 from tlkeras.l2t.matching import resized
+from tlkeras.models import resnet32, vgg9
 from tlkeras.models.resnet32 import FEATURES as SOURCE_FEATURES
-from tlkeras.models.resnet32 import resnet32
 from tlkeras.models.vgg import VGG9_FEATURES as TARGET_FEATURES
-from tlkeras.models.vgg import vgg9
 
 LIMIT = 1e-9
 FLOOR = 1e-3  # of the largest norm among the tensors of one quantity: smaller ones are compared with that
@@ -93,7 +92,8 @@ class Case:
         self.method = name.split("_")[0]
         official = "officialinit" in name
         with dtype("float64"):
-            self.source, self.target = resnet32(preprocessing=None), vgg9(preprocessing=None)
+            logits = {"classifier_activation": None, "preprocessing": None}
+            self.source, self.target = resnet32(200, **logits), vgg9(10, **logits)
         assign(self.source, weights.source(), "src")
         assign(self.target, weights.target(), "tgt")
         pairs = [] if self.method == "scratch" else PAIRS

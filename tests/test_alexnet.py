@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from tlkeras import graph
 from tlkeras.models import alexnet
 from tlkeras.transfer import features, freezing
 
@@ -59,22 +58,3 @@ def test_frozen_features_are_cut_below_the_head():
     assert [layer.name for layer in head.layers[1:]] == ["classifier"]
     np.testing.assert_allclose(head(base(images)), model(images), atol=1e-6)
     np.testing.assert_allclose(np.sum(model(images), axis=1), 1, rtol=1e-5)
-
-
-def test_logits_on_demand():
-    assert graph.has_logits(alexnet(2, **SMALL, classifier_activation=None))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"input_shape": (62, 224, 3)}, "sides from 63 up"),
-        ({"input_shape": (None, None, 3)}, "sides from 63 up"),
-        ({"input_shape": (224, 224, 1)}, "height, width, 3"),
-        ({"num_classes": 1}, "at least 2 classes"),
-        ({"weights": "coco"}, "weights='coco'"),
-    ],
-)
-def test_bad_input(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        alexnet(**{"weights": None, **arguments})

@@ -14,6 +14,7 @@ from tlkeras.experiments.report import PROFILES, ByProfile
 @pytest.fixture
 def small(monkeypatch):
     """The rows with the settings of the smoke profile; ours is called once, each peer too."""
+
     def compare(name, ours, peer, equal):
         if name == "head phase vs fit":
             ours()

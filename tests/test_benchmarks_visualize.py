@@ -43,9 +43,11 @@ def test_every_row_has_its_peer_and_growth_has_none(calls):
     np.testing.assert_array_equal(fresh.images, again.images)
     assert rows[4]["ours"] == 1.0  # three steps beat none for every filter
     assert [row["name"] for row in rows[5:]] == [
-        "16 filters x 3 steps (filters grow)", "32 filters x 3 steps (filters grow)",
-        "16 filters x 1 steps (steps grow)", "16 filters x 2 steps (steps grow)",
-    ]  # fmt: skip
+        "16 filters x 3 steps (filters grow)",
+        "32 filters x 3 steps (filters grow)",
+        "16 filters x 1 steps (steps grow)",
+        "16 filters x 2 steps (steps grow)",
+    ]
     assert all(row["peer"] is None and row["ours"] > 0 for row in rows[5:])
 
 

@@ -144,8 +144,11 @@ def test_without_options_nothing_is_kept_and_every_epoch_is_validated(capsys):
     assert capsys.readouterr().out == ""
     parameters = inspect.signature(finetune).parameters
     assert {name: parameters[name].default for name in ("augment", "metrics", "keep", "monitor")} == {
-        "augment": None, "metrics": None, "keep": "last", "monitor": "val_accuracy",
-    }  # fmt: skip
+        "augment": None,
+        "metrics": None,
+        "keep": "last",
+        "monitor": "val_accuracy",
+    }
 
 
 @pytest.mark.parametrize(("count", "at_once"), [(20, 20), (50, 50), (51, 50)])

@@ -9,8 +9,7 @@ import pytest
 import torch_writer
 
 from tlkeras.data import DamagedFileError, sources
-from tlkeras.models import readers, records, weights
-from tlkeras.models.resnet32 import resnet32
+from tlkeras.models import readers, records, resnet32, weights
 
 THEIRS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
@@ -36,7 +35,7 @@ def official(tmp_path, monkeypatch):
     monkeypatch.setenv("TLKERAS_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("TLKERAS_PROFILE", raising=False)
     torch_writer.pretend_torch(monkeypatch)
-    donor = resnet32()
+    donor = resnet32(200)
     for layer in donor.layers:  # fresh statistics and biases would equal those of the network that is loaded
         layer.set_weights([value + np.float32(0.25) for value in layer.get_weights()])
     path = checkpoint(tmp_path / "model_best.pth.tar", donor)
@@ -53,7 +52,7 @@ def official(tmp_path, monkeypatch):
 
 def test_every_tensor_of_the_checkpoint_arrives(official, monkeypatch):
     wanted = weights.tensor_names(official)
-    model = resnet32(weights="official")
+    model = resnet32(200, weights="official")
     for name, variable in weights.tensor_names(model).items():
         np.testing.assert_array_equal(np.asarray(variable), np.asarray(wanted[name]))
     monkeypatch.setenv("TLKERAS_OFFLINE", "1")  # from the cache
@@ -67,7 +66,7 @@ def test_other_tensors_than_on_record_are_refused(official):
     tensors = weights.read(path)
     np.savez(path, **{**tensors, "src/fc/bias": tensors["src/fc/bias"] + 1})
     with pytest.raises(DamagedFileError, match="delete it"):
-        resnet32(weights="official")
+        resnet32(200, weights="official")
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path, monkeypatch):
@@ -79,7 +78,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path, monkeypatch):
 
 def test_all_layers_of_the_network_have_a_name_there():
     names = {ours.replace("/", "_") for ours in readers._layers()}
-    model = resnet32()
+    model = resnet32(200)
     assert names == {layer.name for layer in model.layers if layer.weights}
     assert readers._layers()["s2b1/down_bn"] == "block3.downsample.1"
     assert readers._layers()["s3b5/conv2"] == "blocks6.3.conv2"

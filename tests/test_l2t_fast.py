@@ -12,8 +12,8 @@ from tlkeras.l2t.algorithm import iteration
 from tlkeras.l2t.fast import FastMatching, derivatives, winograd
 from tlkeras.l2t.fast import matching as distances
 from tlkeras.l2t.fast.folding import folded
+from tlkeras.models import vgg9
 from tlkeras.models.batch_normalization import BatchNormalization
-from tlkeras.models.vgg import vgg9
 
 MATCHED = [*PAIRS, ("s2b1", "relu3")]
 METHODS = {"scratch": ([], ALIKE), "ufm": (MATCHED, ALIKE), "ww": (MATCHED, {}), "www": (MATCHED, {"which": True})}
@@ -24,7 +24,7 @@ def models():
     """Return a source and a target with maps and channels that winograd suits, in float64."""
     source, _ = networks(name="float64")
     with dtype("float64"):
-        target = vgg9(3, (8, 8, 3), blocks=((5,), (32, 33)), preprocessing="torch")
+        target = vgg9(3, (8, 8, 3), classifier_activation=None, blocks=((5,), (32, 33)))
     return source, target
 
 

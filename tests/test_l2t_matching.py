@@ -9,10 +9,9 @@ from l2t_helpers import PAIRS, images, networks
 from tlkeras.l2t.fast import FastMatching, FastMetaNetworks
 from tlkeras.l2t.matching import Matching, interpolation, region_weights, resized
 from tlkeras.l2t.metanets import MetaNetworks
+from tlkeras.models import resnet32, vgg9
 from tlkeras.models.resnet32 import FEATURES as SOURCE
-from tlkeras.models.resnet32 import resnet32
 from tlkeras.models.vgg import VGG9_FEATURES as TARGET
-from tlkeras.models.vgg import vgg9
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +81,7 @@ def test_at_first_every_channel_and_pixel_weighs_the_same(models, kinds):
 
 
 def test_sizes_of_the_meta_networks_of_the_report():
-    matching = Matching(resnet32(), vgg9(), [(m, n) for m in SOURCE for n in TARGET], by_region=True)
+    matching = Matching(resnet32(200), vgg9(10), [(m, n) for m in SOURCE for n in TARGET], by_region=True)
     meta = MetaNetworks(matching, what=True, where=True, which=True)
     sizes = {"what": 0, "where": 0, "which": 0}
     for name, value in zip(meta.names, meta.initial(np.random.default_rng(0)), strict=True):

@@ -8,7 +8,6 @@ from helpers import made_run
 
 from tlkeras.experiments.runs import Runs
 from tlkeras.models import resnet32, weights
-from tlkeras.models.resnet32 import SHIPPED
 from tlkeras.reports.l2t import claims, images
 from tlkeras.reports.l2t import run as report
 from tlkeras.reports.l2t.settings import (
@@ -97,9 +96,9 @@ def test_a_run_keeps_what_tables_and_figures_need(arm):
 
 def test_without_the_official_weights_the_source_is_the_one_that_comes_with_the_package():
     known = images.pretrained()
-    assert known["name"] == SHIPPED and known["stand_in"]
+    assert known["name"] == "tinyimagenet" and known["stand_in"]
     assert known["fingerprint"] == weights.record("resnet32_tinyimagenet")["sha256"][:16]
-    own = resnet32(weights="tinyimagenet").get_weights()
+    own = resnet32(200, weights="tinyimagenet32").get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(images.source().get_weights(), own, strict=True))
 
 

@@ -10,7 +10,6 @@ from helpers import made_run
 
 from tlkeras.experiments.runs import Runs
 from tlkeras.models import records, weights
-from tlkeras.models.squeezenet import STAND_IN
 from tlkeras.reports.squeezenet import claims
 from tlkeras.reports.squeezenet import run as report
 from tlkeras.reports.squeezenet.settings import ARMS, FAITHFUL, REFERENCE, REPORT, TRAINABLE, Settings
@@ -100,7 +99,7 @@ def test_the_stand_in_is_used_and_named_where_imagenet_is_not_to_be_had(no_image
     (item,) = report.inputs(ARMS["head"])["weights"]
     assert (item["name"], item["stand_in"]) == ("tinyimagenet32", True)
     assert report.inputs(ARMS["scratch_1e-3"])["weights"] == []
-    file = weights.read(weights.PRETRAINED / f"{STAND_IN}.npz")
+    file = weights.read(weights.PRETRAINED / "squeezenet_tinyimagenet32.npz")
     built = weights.tensor_names(report.build(ARMS["head"]))
     for name, variable in built.items():
         if not name.startswith("conv10/"):
@@ -108,7 +107,7 @@ def test_the_stand_in_is_used_and_named_where_imagenet_is_not_to_be_had(no_image
 
 
 def test_the_stand_in_is_small_and_has_a_record():
-    record = weights.record(STAND_IN)
+    record = weights.record("squeezenet_tinyimagenet32")
     assert (weights.PRETRAINED / record["file"]).stat().st_size < 1.6e6
     assert (record["parameters"], record["preprocessing"]) == (722_496, "caffe")
     assert record["data"]["stand_in"] is False

@@ -53,22 +53,6 @@ def test_frozen_features_are_cut_below_dropout():
     np.testing.assert_allclose(head(base(images)), model(images), atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"input_shape": (31, 32, 3)}, "sides from 32 up"),
-        ({"input_shape": (32, 32, 1)}, "height, width, 3"),
-        ({"num_classes": 1}, "at least 2 classes"),
-        ({"weights": "coco"}, "weights='coco'"),
-        ({"preprocessing": "bgr"}, "mode='bgr'"),
-        ({"resolution": 31}, "resolution=31"),
-    ],
-)
-def test_bad_input(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        squeezenet(**{"weights": None, **arguments})
-
-
 def test_pooling_before_the_head_gives_the_same_logits():
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     options = {"input_shape": (64, 64, 3), "weights": None, "fires": SMALL, "classifier_activation": None}

@@ -14,12 +14,12 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` is the same, 
     from tlkeras.experiments.runs import load_runs as load_runs
     from tlkeras.experiments.runs import study as study
     from tlkeras.l2t import LearningToTransfer as LearningToTransfer
-    from tlkeras.models import alexnet as alexnet
-    from tlkeras.models import resnet32 as resnet32
-    from tlkeras.models import squeezenet as squeezenet
-    from tlkeras.models import tominet as tominet
-    from tlkeras.models import vgg9 as vgg9
-    from tlkeras.models import vgg16 as vgg16
+    from tlkeras.models.alexnet import alexnet as alexnet
+    from tlkeras.models.resnet32 import resnet32 as resnet32
+    from tlkeras.models.squeezenet import squeezenet as squeezenet
+    from tlkeras.models.tominet import tominet as tominet
+    from tlkeras.models.vgg import vgg9 as vgg9
+    from tlkeras.models.vgg import vgg16 as vgg16
     from tlkeras.startup import quiet_start as quiet_start
     from tlkeras.transfer import BestCheckpoint as BestCheckpoint
     from tlkeras.transfer import Phase as Phase
@@ -41,12 +41,18 @@ _HOMES = {  # loaded on first use, so that `python -m tlkeras table` does not wa
     "load_runs": "tlkeras.experiments.runs",
     "study": "tlkeras.experiments.runs",
     "LearningToTransfer": "tlkeras.l2t",
-    **dict.fromkeys(("alexnet", "resnet32", "squeezenet", "tominet", "vgg9", "vgg16"), "tlkeras.models"),
+    "alexnet": "tlkeras.models.alexnet",
+    "resnet32": "tlkeras.models.resnet32",
+    "squeezenet": "tlkeras.models.squeezenet",
+    "tominet": "tlkeras.models.tominet",
+    "vgg9": "tlkeras.models.vgg",
+    "vgg16": "tlkeras.models.vgg",
     "quiet_start": "tlkeras.startup",
     **dict.fromkeys(
-        ("BestCheckpoint", "Phase", "adapt", "evaluate", "finetune", "freeze", "pretrain", "recommend", "two_phases"),
-        "tlkeras.transfer",
+        ("BestCheckpoint", "Phase", "adapt", "evaluate", "freeze", "recommend", "two_phases"), "tlkeras.transfer"
     ),
+    "finetune": "tlkeras.transfer.finetune",
+    "pretrain": "tlkeras.transfer.pretrain",
     "activation_maximization": "tlkeras.visualize",
     "grad_cam": "tlkeras.visualize",
 }

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+PYTORCH = {"epsilon": 1e-5, "momentum": 0.9}  # its defaults, for networks that were trained there
 FUSED = (tf.float32,)  # what TensorFlow's fused kernel computes with
 
 
@@ -130,9 +131,13 @@ def _pull_back(x: tf.Tensor, gamma: tf.Tensor, upstream: tf.Tensor, batch: _Batc
     if x.dtype in FUSED:
         keys = ("reserve_space_1", "reserve_space_2", "reserve_space_3")
         found = tf.raw_ops.FusedBatchNormGradV3(
-            y_backprop=_images(upstream), x=_images(x), scale=gamma, epsilon=batch.epsilon, is_training=True,
+            y_backprop=_images(upstream),
+            x=_images(x),
+            scale=gamma,
+            epsilon=batch.epsilon,
+            is_training=True,
             **dict(zip(keys, batch.saved, strict=True)),
-        )  # fmt: skip
+        )
         return tf.reshape(found.x_backprop, tf.shape(x)), found.scale_backprop, found.offset_backprop
     axes = list(range(x.shape.rank - 1))
     normal = (x - batch.mean) * batch.inverse
@@ -171,9 +176,15 @@ def _scaled_and_dot(x: tf.Tensor, factor: tf.Tensor, other: tf.Tensor) -> tuple[
         return x * factor, tf.reduce_sum(x * other, list(range(x.shape.rank - 1)))
     zeros, ones = tf.zeros_like(factor), tf.ones_like(factor)
     found = tf.raw_ops.FusedBatchNormGradV3(
-        y_backprop=_images(x), x=_images(other), scale=factor, reserve_space_1=zeros, reserve_space_2=ones,
-        reserve_space_3=zeros, epsilon=0.0, is_training=False,
-    )  # fmt: skip
+        y_backprop=_images(x),
+        x=_images(other),
+        scale=factor,
+        reserve_space_1=zeros,
+        reserve_space_2=ones,
+        reserve_space_3=zeros,
+        epsilon=0.0,
+        is_training=False,
+    )
     return tf.reshape(found.x_backprop, tf.shape(x)), found.scale_backprop
 
 
@@ -182,9 +193,14 @@ def _affine(x: tf.Tensor, factor: tf.Tensor, constant: tf.Tensor) -> tf.Tensor:
     if x.dtype not in FUSED:
         return x * factor + constant
     fused = tf.raw_ops.FusedBatchNormV3(
-        x=_images(x), scale=factor, offset=constant, mean=tf.zeros_like(factor), variance=tf.ones_like(factor),
-        epsilon=0.0, is_training=False,
-    )  # fmt: skip
+        x=_images(x),
+        scale=factor,
+        offset=constant,
+        mean=tf.zeros_like(factor),
+        variance=tf.ones_like(factor),
+        epsilon=0.0,
+        is_training=False,
+    )
     return tf.reshape(fused.y, tf.shape(x))
 
 

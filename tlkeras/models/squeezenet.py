@@ -4,27 +4,24 @@ import keras
 from keras import layers
 
 from tlkeras.models import records
-from tlkeras.models import weights as weight_files
-from tlkeras.models.layers import Preprocessing
+from tlkeras.models.layers import check_arguments, preprocessed
 
-HEAD = "conv10"
-SMALLEST = 32
 # Iandola et al. 2016, arXiv:1602.07360, and the v1.1 of its authors: (squeeze, expand) channels of fire2 to fire9.
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
 POOLED = ("conv1", "fire3", "fire5")  # a 3x3 max pooling of stride 2 follows these
-STAND_IN = "squeezenet_tinyimagenet32"  # pretrained by this project, shipped with it
-WEIGHTS = (None, "imagenet", "tinyimagenet32")
 
 
 def squeezenet(
-    num_classes: int = 10,
+    num_classes: int,
     input_shape: tuple[int, int, int] = (32, 32, 3),
-    weights: str | None = "imagenet",
-    preprocessing: str = "caffe",
+    *,
+    weights: str | None = None,
+    new_head: bool | None = None,
+    preprocessing: str | None = "caffe",
+    classifier_activation: str | None = "softmax",
     dropout: float = 0.5,
     head_relu: bool = False,
     fires: tuple[tuple[int, int], ...] = FIRES,
-    classifier_activation: str | None = "softmax",
     resolution: int | None = None,
     pool_first: bool = False,
 ) -> keras.Model:
@@ -32,14 +29,16 @@ def squeezenet(
 
     Args:
         num_classes: outputs, at least 2.
-        input_shape: `(height, width, 3)` of raw RGB images, 0..255; sides from 32 up.
+        input_shape: `(height, width, 3)` of RGB images; sides from 32 up.
         weights: "imagenet" (everything below conv10, strictly loaded), "tinyimagenet32" (the same, but a stand-in that
             this project trained on 200 classes at 32x32 and ships), or None (random).
-        preprocessing: "caffe", what the weights were trained with, or "unit", what report 000 most likely used.
+        new_head: whether conv10 stays new; with these weights it always does, and False is an error.
+        preprocessing: a mode of `Preprocessing` (raw 0..255 in), or None (already preprocessed). The weights were
+            trained with "caffe"; report 000 most likely used "unit".
+        classifier_activation: "softmax" (probabilities), or None (logits).
         dropout: share of the features of fire9 that is dropped before conv10, 0 (inclusive) to 1.
         head_relu: the original's ReLU on conv10. It cannot push a logit below zero and often stays dead, hence off.
         fires: (squeeze, expand) channels of each fire block; fewer or smaller ones make a small network for tests.
-        classifier_activation: "softmax", or None (logits).
         resolution: side of the square to which images are resized (bicubic) inside the model; None leaves them as
             they are. Small images cost little memory and augmentation, and the network sees large ones.
         pool_first: average over the map before conv10 instead of after it. Without a ReLU the two commute, so the
@@ -50,17 +49,22 @@ def squeezenet(
         A flat functional model, `(batch, height, width, 3)` in, `(batch, num_classes)` out.
 
     Raises:
-        ValueError: fewer than 2 classes, sides or resolution below 32, other than 3 channels, unknown weights or
-            preprocessing, or pool_first with head_relu.
+        ValueError: fewer than 2 classes, sides or resolution below 32, other than 3 channels, an unknown name, or
+            pool_first with head_relu.
         WeightsUnavailableError: the weights could not be had.
 
     Reference: report 000 (Shams), figures 1, 3 and 5.
     """
-    _check(num_classes, input_shape, weights, resolution)
+    network = records.NETWORKS["squeezenet"]
+    check_arguments(network, num_classes, input_shape, weights, preprocessing, classifier_activation)
+    if resolution is not None and resolution < network.smallest:
+        raise ValueError(
+            f"Expected a resolution from {network.smallest} up, or None. Received: resolution={resolution}"
+        )
     if pool_first and head_relu:
         raise ValueError("Expected pool_first without head_relu, which does not commute. Received: both")
     inputs = keras.Input(input_shape, name="image")
-    x = Preprocessing(preprocessing, name="preprocessing")(inputs)
+    x = preprocessed(inputs, preprocessing)
     if resolution:
         x = layers.Resizing(resolution, resolution, "bicubic", name="resizing")(x)
     x = layers.Conv2D(64, 3, strides=2, activation="relu", name="conv1")(x)
@@ -69,14 +73,12 @@ def squeezenet(
         x = _fire(x, f"fire{number}", squeeze, expand)
         if f"fire{number}" in POOLED:
             x = layers.MaxPooling2D(3, 2, name=f"pool{number}")(x)
-    conv10 = layers.Conv2D(num_classes, 1, activation="relu" if head_relu else None, name=HEAD)
+    conv10 = layers.Conv2D(num_classes, 1, activation="relu" if head_relu else None, name=network.head)
     x = _head(layers.Dropout(dropout, name="drop9"), conv10, x, pool_first)
     outputs = layers.Activation(classifier_activation or "linear", name="classifier")(x)
     model = keras.Model(inputs, outputs, name="SqueezeNet")
-    if weights == "imagenet":
-        records.load(model, "squeezenet", new_layers=(HEAD,))
-    elif weights == "tinyimagenet32":
-        weight_files.load_pretrained(model, STAND_IN, head=HEAD, new_head=True)
+    if weights is not None:
+        records.load(model, "squeezenet", weights, new_head=new_head)
     return model
 
 
@@ -92,16 +94,3 @@ def _fire(x: keras.KerasTensor, name: str, squeeze: int, expand: int) -> keras.K
     left = layers.Conv2D(expand, 1, activation="relu", name=f"{name}_expand1x1")(x)
     right = layers.Conv2D(expand, 3, padding="same", activation="relu", name=f"{name}_expand3x3")(x)
     return layers.Concatenate(name=f"{name}_concat")([left, right])
-
-
-def _check(num_classes: int, input_shape: tuple[int, int, int], weights: str | None, resolution: int | None) -> None:
-    if num_classes < 2:
-        raise ValueError(f"A classifier needs at least 2 classes. Received: num_classes={num_classes}")
-    if len(input_shape) != 3 or input_shape[2] != 3 or min(input_shape[:2]) < SMALLEST:
-        raise ValueError(
-            f"input_shape must be (height, width, 3) with sides from {SMALLEST} up. Received: input_shape={input_shape}"
-        )
-    if resolution is not None and resolution < SMALLEST:
-        raise ValueError(f"Expected a resolution from {SMALLEST} up, or None. Received: resolution={resolution}")
-    if weights not in WEIGHTS:
-        raise ValueError(f"Expected weights out of {WEIGHTS}. Received: weights={weights!r}")

@@ -5,13 +5,14 @@ A file is an .npz of float arrays named `layer/variable` (kernels are HWIO), bes
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
+
+from tlkeras import _files
 
 PRETRAINED = Path(__file__).with_name("pretrained")
 
@@ -52,7 +53,7 @@ def fingerprint(variables: Iterable[keras.Variable] | keras.Model) -> str:
 def save(
     model: keras.Model, path: Path, record: Mapping[str, object], *, dtype: str = "float32", without: str = ""
 ) -> None:
-    """Write the weights of `model` to `path` (.npz) and `record` beside it (.json), atomically.
+    """Write the weights of `model` to `path` (.npz) and `record` beside it (.json), each atomically.
 
     Args:
         model: a flat model.
@@ -60,25 +61,21 @@ def save(
         record: facts to keep with the weights; file, SHA-256 and the number of parameters in the file are added.
         dtype: "float32", or "float16", half the size; reading gives back what was rounded.
         without: a layer that is left out, such as a head that every user replaces.
+
+    Raises:
+        OSError, TypeError: a file that cannot be written, or a record that is not JSON; both files stay as they were.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial, partial_record = path.with_suffix(".partial.npz"), path.with_suffix(".partial.json")
     tensors = {
         name: keras.ops.convert_to_numpy(variable).astype(dtype)
         for name, variable in tensor_names(model).items()
         if name.split("/")[0] != without
     }
-    try:
+    parameters = sum(tensor.size for tensor in tensors.values())
+    with _files.replacing(path.with_suffix(".json")) as partial_record, _files.replacing(path) as partial:
         np.savez_compressed(partial, **tensors)
-        parameters = sum(tensor.size for tensor in tensors.values())
-        full = {**record, "file": path.name, "sha256": file_sha256(partial), "parameters": parameters}
+        full = {**record, "file": path.name, "sha256": _files.file_digest(partial), "parameters": parameters}
         partial_record.write_text(json.dumps(full, indent=1) + "\n")
-        os.replace(partial, path)
-        os.replace(partial_record, path.with_suffix(".json"))
-    finally:
-        partial.unlink(missing_ok=True)
-        partial_record.unlink(missing_ok=True)
 
 
 def record(name: str, folder: Path = PRETRAINED) -> dict:
@@ -95,23 +92,18 @@ def record(name: str, folder: Path = PRETRAINED) -> dict:
 
 
 def load_pretrained(
-    model: keras.Model, name: str, *, head: str, new_head: bool = False, folder: Path = PRETRAINED
+    model: keras.Model, name: str, *, head: str, new_head: bool | None = None, folder: Path = PRETRAINED
 ) -> Loaded:
-    """Load shipped weights strictly; the layer `head` stays new if asked, or if the file's has another shape.
+    """Load shipped weights strictly; the layer `head` as in `assign`.
 
     Raises:
         WeightFileError: unknown name, a file that is not the recorded one, or of another architecture.
     """
     facts = record(name, folder)
     path = folder / facts["file"]
-    if not path.exists() or file_sha256(path) != facts["sha256"]:
+    if not path.exists() or _files.file_digest(path) != facts["sha256"]:
         raise WeightFileError(f"{path.name} is not the recorded file; install tlkeras again. Received: {path}")
-    tensors = read(path)
-    head_fits = not new_head and all(
-        tensors.get(f"{head}/{weight.name}", np.empty(0)).shape == tuple(weight.shape)
-        for weight in model.get_layer(head).weights
-    )
-    return assign(model, tensors, new_layers=() if head_fits else (head,), sha256=facts["sha256"])
+    return assign(model, read(path), head=head, new_head=new_head, sha256=facts["sha256"])
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -120,15 +112,16 @@ def read(path: Path) -> dict[str, np.ndarray]:
     Raises:
         WeightFileError: the file is missing, truncated or no .npz.
     """
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # zipfile, zlib, numpy and the operating system each raise their own
-        raise WeightFileError(f"Expected a readable .npz of named tensors ({error}). Received: {path}") from error
+    return _files.read_arrays(path, WeightFileError)
 
 
 def assign(
-    model: keras.Model, tensors: Mapping[str, np.ndarray], *, new_layers: tuple[str, ...] = (), sha256: str = ""
+    model: keras.Model,
+    tensors: Mapping[str, np.ndarray],
+    *,
+    head: str = "",
+    new_head: bool | None = False,
+    sha256: str = "",
 ) -> Loaded:
     """Assign named tensors to a flat model; prove that each is equal to the file's and was changed by it.
 
@@ -137,12 +130,17 @@ def assign(
     Args:
         model: flat functional model, freshly built.
         tensors: `layer/variable` -> array of the variable's shape.
-        new_layers: layers that keep their own weights; tensors of these layers are ignored.
+        head: the layer that `new_head` is about.
+        new_head: True keeps the weights of the head, and its tensors are ignored; False wants them like all others;
+            None takes them where they are there and have its shape.
         sha256: of the file, for the report.
 
     Raises:
         WeightFileError: a missing, superfluous, misshapen or non-finite tensor, or one that changed nothing.
     """
+    if new_head is None:
+        new_head = not _head_fits(model.get_layer(head), tensors)
+    new_layers = (head,) if new_head else ()
     wanted = {k: v for k, v in tensor_names(model).items() if k.split("/")[0] not in new_layers}
     offered = {k: v for k, v in tensors.items() if k.split("/")[0] not in new_layers}
     _check_fit(wanted, offered)
@@ -158,7 +156,12 @@ def assign(
     ]
     if wrong:
         raise WeightFileError(f"Expected the layers to hold the file's tensors. Received: other values in {wrong}")
-    return Loaded(tuple(wanted), tuple(new_layers), sha256)
+    return Loaded(tuple(wanted), new_layers, sha256)
+
+
+def _head_fits(head: keras.Layer, tensors: Mapping[str, np.ndarray]) -> bool:
+    offered = {name: array.shape for name, array in tensors.items() if name.split("/")[0] == head.name}
+    return offered == {f"{head.name}/{weight.name}": tuple(weight.shape) for weight in head.weights}
 
 
 def _check_fit(wanted: Mapping[str, keras.Variable], offered: Mapping[str, np.ndarray]) -> None:
@@ -171,8 +174,3 @@ def _check_fit(wanted: Mapping[str, keras.Variable], offered: Mapping[str, np.nd
             raise WeightFileError(f"Expected {name} of shape {tuple(variable.shape)}. Received: {shapes}")
         if offered[name].dtype.kind != "f" or not np.isfinite(offered[name]).all():
             raise WeightFileError(f"Expected finite floats. Received: NaN, infinity or {offered[name].dtype} in {name}")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, 64 hex digits."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -13,8 +13,8 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 from tlkeras.checks import check_images, check_labelled
-from tlkeras.transfer.features import inference_batch, side_by_side
 from tlkeras.graph import has_logits
+from tlkeras.transfer.features import inference_batch, side_by_side
 
 KEPT_BYTES = 2**28  # of a validation set that stays in memory as tensors
 Metric = Callable[[np.ndarray, np.ndarray], float]  # (labels (n,), probabilities (n, classes)) -> nan if undefined

@@ -17,18 +17,17 @@ def pretrained(network: str, width: float = 1.0) -> dict:
     try:
         if width != 1:
             raise records.WeightsUnavailableError("Expected the published widths.")
-        records.fetch(network)
+        found = records.best_available(network)
     except records.WeightsUnavailableError:
         return {"name": f"{network}, random", "fingerprint": f"random {network}", "stand_in": True}
-    record = records.RECORDS[network]
-    return {"name": f"{network}, imagenet", "fingerprint": record.checksum[:16], "stand_in": False}
+    return {"name": f"{network}, {found.name}", "fingerprint": found.fingerprint, "stand_in": False}
 
 
 def build(network: str, arm: Settings) -> keras.Model:
     """Return a network with one new fully connected layer, and the weights that there are."""
-    options = {"weights": None if pretrained(network, arm.width)["stand_in"] else "imagenet"}
+    weights = None if pretrained(network, arm.width)["stand_in"] else "imagenet"
     classes, shape = photographs.images().num_classes, (arm.side, arm.side, 3)
     if network == "alexnet":
-        return alexnet(classes, shape, filters=tuple(round(arm.width * n) for n in FILTERS), **options)
+        return alexnet(classes, shape, filters=tuple(round(arm.width * n) for n in FILTERS), weights=weights)
     blocks = tuple(tuple(round(arm.width * n) for n in block) for block in VGG16_BLOCKS)
-    return vgg16(classes, shape, blocks=blocks, **options)
+    return vgg16(classes, shape, blocks=blocks, weights=weights)

@@ -12,12 +12,11 @@ from tlkeras import data, transfer
 from tlkeras.experiments import environment
 from tlkeras.l2t import LearningToTransfer
 from tlkeras.l2t import Settings as Numbers
-from tlkeras.models import weights
-from tlkeras.models.resnet32 import SHIPPED, resnet32
+from tlkeras.models import records, resnet32, weights
 from tlkeras.transfer.batches import random_flip_crop
 from tlkeras.transfer.pretrain import Parts
 
-NAME = f"resnet32_{SHIPPED}"
+NAME = records.NETWORKS["resnet32"].weights["tinyimagenet32"]
 CURVES = ("cross_entropy", "accuracy", "val_loss", "val_accuracy")
 
 
@@ -55,7 +54,7 @@ def train(settings: Settings, checkpoint: Path, path: Path | None = None) -> tup
     source = data.load(settings.dataset, embedded=False)
     keras.utils.set_random_seed(settings.seed)
     return transfer.pretrain(
-        resnet32(source.num_classes, source.x_train.shape[1:]),
+        resnet32(source.num_classes, source.x_train.shape[1:], classifier_activation=None),
         source,
         counts=(None, 0, None),
         seed=settings.seed,

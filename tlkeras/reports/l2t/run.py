@@ -8,8 +8,9 @@ import numpy as np
 from tlkeras import data
 from tlkeras.experiments.report import Inputs, Result
 from tlkeras.l2t import Answers, LearningToTransfer, Trajectory
+from tlkeras.models import vgg9
 from tlkeras.models.resnet32 import FEATURES
-from tlkeras.models.vgg import VGG9_BLOCKS, VGG9_FEATURES, vgg9
+from tlkeras.models.vgg import VGG9_BLOCKS, VGG9_FEATURES
 from tlkeras.reports.l2t import images
 from tlkeras.reports.l2t.settings import QUESTIONS, WATCHED_CHANNELS, WATCHED_PAIR, WATCHED_WEIGHTS, Settings
 from tlkeras.transfer.batches import random_flip_crop
@@ -26,7 +27,7 @@ def training(arm: Settings, seed: int) -> LearningToTransfer:
     """Return the training of an arm: the same seed gives every method the same target to start from."""
     keras.utils.set_random_seed(seed)
     blocks = tuple(tuple(round(arm.width * filters) for filters in block) for block in VGG9_BLOCKS)
-    model = vgg9(images.target(arm.dataset).num_classes, blocks=blocks)
+    model = vgg9(images.target(arm.dataset).num_classes, classifier_activation=None, blocks=blocks)
     pairs = [] if arm.method == "scratch" else [(source, target) for source in FEATURES for target in VGG9_FEATURES]
     asked = QUESTIONS[arm.method].split()
     return LearningToTransfer(

@@ -10,11 +10,12 @@ from tlkeras import data, transfer
 from tlkeras.experiments import environment
 from tlkeras.models import records, squeezenet, weights
 from tlkeras.models.layers import converted
-from tlkeras.models.squeezenet import HEAD, STAND_IN
 from tlkeras.transfer.batches import random_flip_crop
 
 TRAINED = "torch"  # standardised pixels train from scratch at 1e-3; those of the published weights do not
 DROPOUT = 0.1  # 200 classes from scratch leave little to drop
+HEAD = records.NETWORKS["squeezenet"].head
+STAND_IN = records.NETWORKS["squeezenet"].weights["tinyimagenet32"]
 SHIPPED = records.RECORDS["squeezenet"].preprocessing  # so that the stand-in takes the place of the published weights
 
 

@@ -1,5 +1,6 @@
 """One run of report 000: SqueezeNet with a new conv10, of which more or less is trained; and what runs cost."""
 
+import dataclasses
 import functools
 import tempfile
 import warnings
@@ -11,8 +12,7 @@ import numpy as np
 from tlkeras import data
 from tlkeras.experiments.report import Inputs, Result
 from tlkeras.experiments.runs import Run, Runs
-from tlkeras.models import records, squeezenet, weights
-from tlkeras.models.squeezenet import STAND_IN
+from tlkeras.models import records, squeezenet
 from tlkeras.reports.squeezenet.settings import TRAINABLE, Settings
 from tlkeras.transfer import Phase, finetune, freezing
 from tlkeras.transfer.batches import random_flip_crop
@@ -34,12 +34,7 @@ def images() -> data.Dataset:
 @functools.cache
 def pretrained() -> dict:
     """Return which weights are there: ImageNet's, else the stand-in from Tiny ImageNet, named as such."""
-    try:
-        records.fetch("squeezenet")
-        return {"name": "imagenet", "fingerprint": records.RECORDS["squeezenet"].sha256[:16], "stand_in": False}
-    except records.WeightsUnavailableError:
-        facts = weights.record(STAND_IN)
-        return {"name": "tinyimagenet32", "fingerprint": facts["sha256"][:16], "stand_in": True}
+    return dataclasses.asdict(records.best_available("squeezenet"))
 
 
 def parts(arm: Settings) -> dict[str, tuple[np.ndarray, np.ndarray]]:

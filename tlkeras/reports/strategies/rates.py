@@ -4,14 +4,14 @@ import keras
 
 from tlkeras import data
 from tlkeras.experiments.report import Result
-from tlkeras.models import tominet
-from tlkeras.models.tominet import HEAD
+from tlkeras.models import records, tominet
 from tlkeras.reports.strategies.settings import Rate
 from tlkeras.reports.strategies.targets import target
 from tlkeras.transfer import finetune, freezing, recalibrate, strategies
 from tlkeras.transfer.evaluation import evaluate
 
 SOURCE, TARGET = "letters", "mnist"
+HEAD = records.NETWORKS["tominet"].head
 
 
 def run(arm: Rate, seed: int) -> Result:

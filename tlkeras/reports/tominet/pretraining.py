@@ -7,8 +7,9 @@ import keras
 
 from tlkeras import data, transfer
 from tlkeras.experiments import environment
-from tlkeras.models import tominet, weights
-from tlkeras.models.tominet import SOURCES
+from tlkeras.models import records, tominet, weights
+
+SOURCES = tuple(records.NETWORKS["tominet"].weights)  # data sets whose TomiNet is shipped
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import numpy as np
 from tlkeras import data
 from tlkeras.experiments.report import Inputs, Result
 from tlkeras.models import tominet, weights
-from tlkeras.models.tominet import HEAD
 from tlkeras.reports.tominet.settings import Settings
 from tlkeras.transfer import Phase, finetune, recalibrate
 from tlkeras.transfer.batches import random_affine
@@ -61,10 +60,7 @@ def phases(arm: Settings) -> tuple[Phase, ...]:
 
 def build(arm: Settings) -> keras.Model:
     """Return TomiNet for ten digits: the source's convolutions if there is a source, and always a new dense layer."""
-    model = tominet(10)
-    if arm.source:
-        weights.load_pretrained(model, f"tominet_{arm.source}", head=HEAD, new_head=True)
-    return model
+    return tominet(10, weights=arm.source, new_head=True)
 
 
 def run(arm: Settings, seed: int) -> Result:

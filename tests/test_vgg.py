@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tlkeras import graph
-from tlkeras.models import vgg16
+from tlkeras.models import vgg9, vgg16
+from tlkeras.models.vgg import VGG9_FEATURES
 from tlkeras.transfer import features, freezing
 
 SMALL = {"blocks": ((2, 2), (3, 3), (4, 4, 4), (3, 3, 3), (3, 3, 3)), "input_shape": (32, 32, 3), "weights": None}
@@ -40,15 +41,21 @@ def test_frozen_features_are_cut_below_what_trains():
     assert not graph.has_logits(model) and graph.has_logits(vgg16(3, **SMALL, classifier_activation=None))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"input_shape": (31, 32, 3)}, "sides from 32 up"),
-        ({"input_shape": (32, 3)}, "height, width, 3"),
-        ({"num_classes": 1}, "at least 2 classes"),
-        ({"weights": "torchvision"}, "Expected weights out of .*'imagenet', 'keras_applications'.*'torchvision'"),
-    ],
-)
-def test_bad_input(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        vgg16(**{"weights": None, **arguments})
+@pytest.fixture(scope="module")
+def model():
+    return vgg9(10)
+
+
+def test_parameters_and_features_of_the_report(model):
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 9_231_114
+    shapes = [tuple(model.get_layer(name).output.shape[1:]) for name in VGG9_FEATURES]
+    assert shapes == [(32, 32, 64), (16, 16, 128), (8, 8, 256), (4, 4, 512), (2, 2, 512)]
+    assert model.get_layer("fc").input.shape == (None, 512)
+
+
+def test_first_values(model):
+    kernel = np.asarray(model.get_layer("conv6").kernel)
+    assert kernel.std() == pytest.approx(np.sqrt(2 / (9 * 512)), rel=0.01)
+    assert np.abs(kernel).max() > 3.5 * kernel.std()  # not cut off at two deviations
+    assert np.asarray(model.get_layer("fc").kernel).std() == pytest.approx(0.01, rel=0.05)
+    assert not np.asarray(model.get_layer("conv1").bias).any()
