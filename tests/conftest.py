@@ -21,3 +21,20 @@ def own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("TLKERAS_RESULTS", "TLKERAS_OFFLINE"):
             patch.delenv(name, raising=False)
         yield home
+
+
+# Files that take longest, which start first where files run side by side: a long one at the end would run alone.
+LONGEST = (
+    *("06_learning_to_transfer", "01_tominet", "05_alexnet", "test_benchmarks_squeezenet", "03_squeezenet"),
+    *("04_strategies", "02_filter", "test_report_l2t", "test_l2t_algorithm", "test_report_strategies"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the files that take longest to the front; the order inside a file stays."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+
+    def rank(item: pytest.Item) -> int:
+        return next((rank for name, rank in ranks.items() if item.path.name.startswith(name)), len(LONGEST))
+
+    items.sort(key=rank)

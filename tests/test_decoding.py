@@ -48,9 +48,10 @@ def test_idx_files_in_any_sub_folder(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"\x00\x00\x0d\x01"), "IDX file of bytes"),
-        (gzip.compress(b"\x00\x00\x08\x01\0\0\0\5ab"), "5 values"),
+        (gzip.compress(b"\x00\x00\x0d\x01", mtime=0), "IDX file of bytes"),
+        (gzip.compress(b"\x00\x00\x08\x01\0\0\0\5ab", mtime=0), "5 values"),
     ],
+    ids=["no bytes", "too few"],
 )
 def test_a_wrong_idx_file_is_refused(tmp_path, content, message):
     _write_idx(tmp_path / "files", IMAGES[..., 0], np.arange(6, dtype=np.uint8))
