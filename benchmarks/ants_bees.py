@@ -18,7 +18,7 @@ from tlkeras._files import write_arrays
 from tlkeras.models import alexnet, weights
 from tlkeras.models.vgg import VGG16_BLOCKS
 from tlkeras.reports.ants_bees import photographs
-from tlkeras.reports.ants_bees.networks import build
+from tlkeras.reports.ants_bees.run import build
 from tlkeras.reports.ants_bees.settings import NETWORKS, Settings
 from tlkeras.transfer import FeatureCache, Phase, finetune, freeze
 from tlkeras.transfer.evaluation import evaluate

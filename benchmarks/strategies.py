@@ -6,7 +6,7 @@ import keras
 
 from benchmarks import timing
 from tlkeras.experiments import runs
-from tlkeras.reports.strategies import quadrants
+from tlkeras.reports.strategies.run import build_quadrant
 from tlkeras.reports.strategies.settings import QUADRANTS, REPORT, SMALL, Quadrant, arm_name
 from tlkeras.reports.strategies.targets import cut
 from tlkeras.transfer import FeatureCache, finetune, freeze, strategies
@@ -62,7 +62,7 @@ def small_half() -> dict:
 
 def _model(arm: Quadrant, train: Pair) -> keras.Model:
     keras.utils.set_random_seed(0)
-    return quadrants.build(arm, train[0].shape[1:])
+    return build_quadrant(arm, train[0].shape[1:])
 
 
 def _cached(arm: Quadrant, parts: dict[str, Pair], clock: "_Clock") -> None:

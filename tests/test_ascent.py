@@ -23,23 +23,23 @@ def run(model):
     return prepare(model, o.channel("conv_2"))
 
 
-def hand_made():
+def hand_made(side=6):
     """One 3x3 filter over 6x6 pixels, no bias: its maximum is white where the kernel is positive."""
-    inputs = keras.Input((6, 6, 1))
+    inputs = keras.Input((side, side, 1))
     convolution = keras.layers.Conv2D(1, 3, use_bias=False, name="filter")
     model = keras.Model(inputs, convolution(inputs))
     convolution.set_weights([KERNEL[..., None, None]])
     return model
 
 
-def test_pixels_and_spectra_reach_the_optimum_of_a_neuron():
-    objective = o.neuron("filter", [(1, 2, 0)])
-    pixels = maximize(hand_made(), objective)
-    np.testing.assert_array_equal(pixels.images[0, 1:4, 2:5, 0], 255 * (KERNEL > 0))
+def test_pixels_and_spectra_reach_the_optimum_of_one_place():
+    objective = o.channel("filter", 0)
+    pixels = maximize(hand_made(3), objective)
+    np.testing.assert_array_equal(pixels.images[0, ..., 0], 255 * (KERNEL > 0))
     assert pixels.after[0] == pytest.approx(255 * KERNEL[KERNEL > 0].sum())
-    fourier = maximize(hand_made(), objective, parametrization=Fourier(), steps=200)
+    fourier = maximize(hand_made(3), objective, parametrization=Fourier(), steps=200)
     assert np.all(fourier.after > fourier.before) and fourier.after[0] > 0.98 * pixels.after[0]
-    np.testing.assert_allclose(fourier.images[0, 1:4, 2:5], pixels.images[0, 1:4, 2:5], atol=10)
+    np.testing.assert_allclose(fourier.images, pixels.images, atol=10)
 
 
 def test_the_optimum_of_a_whole_channel_is_reached():
@@ -227,7 +227,6 @@ BAD = {
     "no channels asked for": (climb(channels=[]), r"Received: \[\]$"),
     "half a channel": (climb(channels=0.5), r"Received: 0\.5$"),
     "class out of range": (lambda m: maximize(m, o.class_logit(3)), r"Expected classes.*Received: \[\[3\]\]$"),
-    "neuron out of range": (lambda m: maximize(m, o.neuron("conv_1", [(8, 0, 0)])), r"below \[8, 8, 4\]"),
     "a penalty alone": (lambda m: maximize(m, o.total_variation()), r"Received: penalties alone$"),
     "targets that differ": (lambda m: maximize(m, o.channel("conv_1") + o.channel("conv_2")), r"Received: 3$"),
     "another size": (climb(size=9), r"Received: size=9$"),

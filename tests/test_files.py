@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import threading
-import warnings
 
 import numpy as np
 import pytest
@@ -87,17 +86,6 @@ def test_digests(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert _files.file_digest(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
     assert _files.file_digest(tmp_path / "a", "md5") == hashlib.md5(b"abc").hexdigest()
-
-
-def test_a_warning_is_told_once_a_process():
-    with pytest.warns(UserWarning, match="only here") as caught:
-        for _ in range(3):
-            _files.warn_once("only here", stacklevel=1)
-    assert len(caught) == 1 and caught[0].filename == __file__
-    with pytest.warns(RuntimeWarning):
-        _files.warn_once("only here", RuntimeWarning)
-    with warnings.catch_warnings(action="error"):
-        _files.warn_once("only here")
 
 
 def test_progress_is_quiet_where_nobody_looks(monkeypatch, capsys):

@@ -9,7 +9,7 @@ from helpers import made_run
 
 from tlkeras.experiments.runs import Runs
 from tlkeras.models import alexnet, vgg16
-from tlkeras.reports.ants_bees import claims, networks, photographs, probe
+from tlkeras.reports.ants_bees import claims, photographs
 from tlkeras.reports.ants_bees import run as report
 from tlkeras.reports.ants_bees.settings import ARMS, FAITHFUL, IMPROVED, NETWORKS, REFERENCE, REPORT, TRAINABLE
 from tlkeras.transfer import evaluation, freezing
@@ -113,7 +113,7 @@ def test_the_stand_in_is_named():
 
 
 def test_the_phase_is_the_reports():
-    model = networks.build("alexnet", REPORT.settings("alexnet_graded", "smoke"))
+    model = report.build("alexnet", REPORT.settings("alexnet_graded", "smoke"))
     phase = report.phase(REPORT.settings("alexnet_graded", "smoke"), model)
     assert (phase.schedule, phase.drop_every, phase.augment) == ("step", 7, True)
     assert list(phase.multipliers.values()) == pytest.approx([0.01 ** (1 - n / 5) for n in range(6)])
@@ -125,9 +125,9 @@ def test_pooled_features_are_the_means_and_the_largest_values():
     arm = REPORT.settings("vgg16_probe_320", "smoke")
     images, _ = photographs.validation(arm)
     plain = dataclasses.replace(arm, probe=True)
-    ((flat,),) = probe.cached_features(images, plain, 1)
+    ((flat,),) = report.cached_features(images, plain, 1)
     maps = flat.reshape(len(images), -1, 32)
-    (means,), (largest,) = probe.cached_features(images, arm, 1)
+    (means,), (largest,) = report.cached_features(images, arm, 1)
     np.testing.assert_allclose(means, maps.mean(axis=1), rtol=1e-5)
     np.testing.assert_allclose(largest, maps.max(axis=1), rtol=1e-6)
 

@@ -12,7 +12,7 @@ from tlkeras import data
 from tlkeras.experiments.runs import Runs
 from tlkeras.models import records
 from tlkeras.reports.squeezenet import run as squeezenet
-from tlkeras.reports.strategies import claims, quadrants, targets
+from tlkeras.reports.strategies import claims, targets
 from tlkeras.reports.strategies import run as report
 from tlkeras.reports.strategies.settings import ARMS, BLOCKS, CELLS, QUADRANTS, RATE_ARMS, REPORT, STRATEGIES, arm_name
 from tlkeras.transfer import evaluation, freeze, strategies
@@ -143,10 +143,10 @@ def test_a_strategy_returns_its_metrics_and_trains_what_it_says(smoke_runs):
 def test_cached_evaluation_is_evaluation():
     arm = REPORT.settings("cifar10_small_freeze_base", "smoke")
     images, labels = targets.cut("cifar10", 2, 20, 0)["test"]
-    model = quadrants.build(arm, images.shape[1:])
+    model = report.build_quadrant(arm, images.shape[1:])
     for train in ("head", "all"):
         freeze(model, train)
-        found = quadrants.evaluate_cached(model, images, labels)
+        found = report.evaluate_cached(model, images, labels)
         assert found == pytest.approx(evaluation.evaluate(model, images, labels), rel=1e-4)
 
 

@@ -1,11 +1,10 @@
-"""What every layer needs of files and the screen: atomic writing, digests, progress bars, warnings told once."""
+"""What every layer needs of files and the screen: atomic writing, digests, progress bars."""
 
 import contextlib
 import hashlib
 import json
 import os
 import uuid
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,6 @@ from tqdm.auto import tqdm
 
 Item = TypeVar("Item")
 CHUNK_BYTES = 1 << 20
-_told: set[tuple[str, type[Warning]]] = set()
 
 
 @contextlib.contextmanager
@@ -92,10 +90,3 @@ def progress(items: Iterable[Item] | None = None, description: str = "", **optio
     """
     quiet = bool(os.environ.get("TQDM_DISABLE")) or None  # None: quiet unless a terminal or a notebook looks
     return tqdm(items, description or None, disable=quiet, **options)
-
-
-def warn_once(message: str, category: type[Warning] = UserWarning, *, stacklevel: int = 2) -> None:
-    """Warn with this message once a process, whatever Python's filters say; `stacklevel` is that of `warnings.warn`."""
-    if (message, category) not in _told:
-        _told.add((message, category))
-        warnings.warn(message, category, stacklevel=stacklevel + 1)

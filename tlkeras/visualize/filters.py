@@ -73,10 +73,8 @@ def filter_rows(
         the images that excite it most, best first).
 
     Raises:
-        ValueError: pictures of something else than channels, or as `responses` does.
+        ValueError: as `responses` does.
     """
-    if pictures.targets.shape[1] != 1:
-        raise ValueError(f"Expected pictures of channels. Received: targets of shape {pictures.targets.shape}")
     shape = (noises, *pictures.images.shape[1:])
     channels = pictures.targets[:, 0]
     noise = responses(model, layer, np.random.default_rng(seed).uniform(*value_range, shape).astype(np.float32))

@@ -90,21 +90,6 @@ def channel(layer: str, channels: Sequence[int] | int | None = None) -> Objectiv
     return _of(Term(name, measure, _up_to(layer), _indices(channels, 1), (-1,), (3, 4, 5)))
 
 
-def neuron(layer: str, positions: Sequence[tuple[int, int, int]]) -> Objective:
-    """Return the activation of single neurons.
-
-    Args:
-        layer: with activations `(batch, height, width, channels)`.
-        positions: `(row, column, channel)` of each, one picture each.
-    """
-
-    def measure(activations: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        return tf.gather_nd(activations, targets, batch_dims=1)
-
-    name = f"(row, column, channel) of a convolutional layer ({layer!r})"
-    return _of(Term(name, measure, _up_to(layer), _indices(positions, 3), (1, 2, 3), (4,)))
-
-
 def class_logit(classes: Sequence[int] | int | None = None) -> Objective:
     """Return the logit of a class: the input of the softmax at the end of a classifier, which is bypassed.
 
