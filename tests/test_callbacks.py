@@ -11,7 +11,7 @@ from helpers import images, randomised, tiny
 from tlkeras import _files
 from tlkeras.models.weights import fingerprint
 from tlkeras.transfer import BestCheckpoint
-from tlkeras.transfer.callbacks import CollapsedClassifierWarning, CollapseDetector, check_monitor
+from tlkeras.transfer.callbacks import CollapsedClassifierWarning, CollapseDetector, check_monitor, direction
 from tlkeras.transfer.freezing import compile_classifier
 
 COPY = tiny()  # reads the files, and tells what they should hold
@@ -58,6 +58,30 @@ def test_only_better_epochs_are_saved(model, tmp_path, monitor, scores, best):
     expected = epoch_weights(4)
     assert after_epochs(callback, model, monitor, scores) == [expected[epoch] for epoch in best]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["best.weights.h5"]
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", [0, 0, 2]), ("min", [0, 1, 1])])
+def test_whoever_watches_a_metric_of_their_own_says_which_way_is_better(model, tmp_path, mode, best):
+    callback = started(tmp_path / "best.weights.h5", model, monitor="val_f1", mode=mode)
+    expected = epoch_weights(3)
+    assert after_epochs(callback, model, "val_f1", [0.5, 0.4, 0.7]) == [expected[epoch] for epoch in best]
+
+
+@pytest.mark.parametrize("prefix", ["", "val_"])
+def test_the_direction_is_known_of_names_that_mean_one_thing(prefix):
+    known = {"loss": "min", "mean_squared_error": "min", "accuracy": "max", "auc": "max", "f1_score": "max"}
+    for name, mode in (known | {"roc_auc": "max"}).items():
+        assert direction(prefix + name) == mode
+        assert direction(prefix + name, "min") == "min"
+
+
+@pytest.mark.parametrize("name", ["val_f1", "vacancies", "sauce", "accuracy_loss", "acc", "VAL_LOSS"])
+def test_a_name_that_does_not_tell_needs_a_mode(tmp_path, name):
+    expected = rf"^Expected mode='max' or mode='min', .* Received: monitor='{name}', mode='auto'$"
+    with pytest.raises(ValueError, match=expected):
+        BestCheckpoint(tmp_path / "best.weights.h5", name)
+    with pytest.raises(ValueError, match=r"^Expected a mode out of .* Received: mode='up'$"):
+        BestCheckpoint(tmp_path / "best.weights.h5", name, mode="up")
 
 
 def test_epochs_that_were_not_validated_are_passed_over(model, tmp_path):

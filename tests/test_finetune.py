@@ -216,6 +216,19 @@ def test_best_reloads_the_best_epoch(tmp_path):
     assert evaluate(run.model, *VALIDATION)[0] == pytest.approx(min(losses), abs=1e-5)
 
 
+@pytest.mark.parametrize(("mode", "best"), [("max", max), ("min", min)])
+def test_the_best_epoch_of_a_metric_is_what_its_mode_says(tmp_path, mode, best):
+    def f1(labels, probabilities):
+        return float(np.mean(probabilities[:, 0]))  # the name tells nothing
+
+    options = {"keep": "best", "checkpoints": tmp_path, "monitor": "val_f1", "metrics": {"f1": f1}}
+    run = done((Phase("head", "head", 6, 0.5),), mode=mode, **options)
+    scores = run.history.metrics["val_f1"]
+    assert min(scores) < scores[-1] < max(scores)
+    outputs = keras.ops.convert_to_numpy(run.model(VALIDATION[0]))
+    assert f1(None, outputs) == pytest.approx(best(scores), abs=1e-5)
+
+
 def test_augmented_phases_see_the_views_and_cache_nothing():
     seen = []
 
@@ -251,7 +264,8 @@ def undefined(labels, probabilities):
 
 
 def test_an_epoch_without_a_value_is_not_the_best(tmp_path):
-    options = {"checkpoints": tmp_path, "monitor": "val_undefined", "metrics": {"undefined": undefined}}
+    options = {"monitor": "val_undefined", "mode": "max", "metrics": {"undefined": undefined}}
+    options["checkpoints"] = tmp_path
     (tmp_path / "head.weights.h5").write_bytes(b"of another training")
     with pytest.warns(UserWarning, match="val_undefined is undefined"):
         run = done((HEAD,), **options)
@@ -309,6 +323,11 @@ def test_phases_need_a_name_each(names):
         ({"validation_every": 0}, r"^Expected whole numbers from 1 up\. Received: batch_size=8, validation_every=0$"),
         ({"batch_size": 0}, r"Received: batch_size=0, validation_every=1$"),
         ({"checkpoints": "folder", "monitor": "val_acc"}, r"Expected a monitor .*Received: monitor='val_acc'$"),
+        (
+            {"checkpoints": "folder", "monitor": "val_f1", "metrics": {"f1": undefined}},
+            r"^Expected mode='max' or mode='min', .* Received: monitor='val_f1', mode='auto'$",
+        ),
+        ({"metrics": {"accuracy": undefined}}, r"^Expected other names of metrics .* Received: \['accuracy'\]$"),
         ({"checkpoints": "folder", "validation": None}, r"Expected a monitor .*Received: monitor='val_accuracy'$"),
     ],
 )

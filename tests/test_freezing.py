@@ -58,6 +58,18 @@ def test_trained_layers_come_in_model_order(model, train, names):
     assert freezing.trained_layers(model, train) == names
 
 
+def test_a_layer_that_has_the_name_of_a_choice_is_asked_for_by_a_list():
+    inputs = keras.Input((3,))
+    hidden = keras.layers.Dense(3, name="head")(keras.layers.Dense(3, name="all")(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(3, name="last")(hidden))
+    for train in ("head", "all"):
+        assert freezing.trained_layers(model, [train]) == [train]
+        with pytest.raises(ValueError, match=rf"^Expected a list, such as .* Received: train='{train}'$"):
+            freezing.trained_layers(model, train)
+    named_as_it_is = keras.Model(inputs, hidden)
+    assert freezing.trained_layers(named_as_it_is, "head") == ["head"]
+
+
 @pytest.mark.parametrize("train", [6, -1])
 def test_numbers_of_layers_that_do_not_exist_are_refused(model, train):
     with pytest.raises(ValueError, match=rf"^Expected to train 0 to 5 of the last layers\. Received: train={train}$"):

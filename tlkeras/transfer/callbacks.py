@@ -10,7 +10,12 @@ import numpy as np
 
 from tlkeras import _files
 
-GROWING = ("acc", "auc")  # what the name of a monitor contains where more is better
+MODES = {  # which way is better, of Keras' own names and of our metrics; of no other name is it known
+    **dict.fromkeys(("loss", "mean_absolute_error", "mean_squared_error"), "min"),
+    **dict.fromkeys(("accuracy", "binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy"), "max"),
+    **dict.fromkeys(("top_k_categorical_accuracy", "sparse_top_k_categorical_accuracy"), "max"),
+    **dict.fromkeys(("auc", "f1_score", "precision", "recall", "roc_auc"), "max"),
+}
 
 
 class BestCheckpoint(keras.callbacks.Callback):
@@ -22,21 +27,29 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     Args:
         path: ends in `.weights.h5`.
-        monitor: a logged name, such as "val_accuracy"; more is better if it names an accuracy or AUC, else less.
+        monitor: a logged name, such as "val_accuracy".
         model: the whole model, when `fit` is called on a part of it (cached features).
+        mode: "max" (more is better), "min", or "auto": what is known of `monitor`, see `MODES`.
 
     `best` is the best value so far, None before the first; a nan is never the best.
 
     Raises:
-        ValueError: a wrong suffix, or reuse for a second `fit`.
+        ValueError: a wrong suffix, an unknown mode, "auto" for a name of which it is not known, or reuse for a second
+            `fit`.
     """
 
-    def __init__(self, path: Path | str, monitor: str = "val_accuracy", model: keras.Model | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        monitor: str = "val_accuracy",
+        model: keras.Model | None = None,
+        mode: str = "auto",
+    ) -> None:
         super().__init__()
         self.path = Path(path)
         if not self.path.name.endswith(".weights.h5"):
             raise ValueError(f"Expected a path that ends in '.weights.h5'. Received: {path}")
-        self.monitor = monitor
+        self.monitor, self.mode = monitor, direction(monitor, mode)
         self.best: float | None = None
         self._whole = model
         self._used = False
@@ -61,7 +74,28 @@ class BestCheckpoint(keras.callbacks.Callback):
     def _is_better(self, value: float) -> bool:
         if math.isnan(value) or self.best is None:
             return not math.isnan(value)
-        return value > self.best if any(word in self.monitor for word in GROWING) else value < self.best
+        return value > self.best if self.mode == "max" else value < self.best
+
+
+def direction(monitor: str, mode: str = "auto") -> str:
+    """Return "max" if more of `monitor` is better, and "min" if less is.
+
+    Args:
+        monitor: a logged name, of training data or with "val_" before it.
+        mode: "max" or "min", which is returned; "auto" knows the names of `MODES`.
+
+    Raises:
+        ValueError: another mode, or "auto" for another name.
+    """
+    if mode not in ("auto", "min", "max"):
+        raise ValueError(f"Expected a mode out of 'auto', 'min' and 'max'. Received: mode={mode!r}")
+    found = MODES.get(monitor.removeprefix("val_")) if mode == "auto" else mode
+    if found is None:
+        raise ValueError(
+            "Expected mode='max' or mode='min', since the name does not tell which way is better. "
+            f"Received: monitor={monitor!r}, mode={mode!r}"
+        )
+    return found
 
 
 def check_monitor(model: keras.Model, monitor: str, *, validation: bool, more: Iterable[str] = ()) -> None:

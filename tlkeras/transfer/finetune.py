@@ -58,6 +58,7 @@ def finetune(
     keep: str = "last",
     checkpoints: Path | str | None = None,
     monitor: str = "val_accuracy",
+    mode: str = "auto",
     cache: features.FeatureCache | None = features.SHARED,
     augment: Augment | None = None,
     callbacks: Callable[[], list[keras.callbacks.Callback]] = list,
@@ -77,6 +78,7 @@ def finetune(
         keep: "last" epoch, or "best": the best epoch's weights are reloaded after each phase (needs `checkpoints`).
         checkpoints: folder for the best weights of each phase, `<phase>.weights.h5`; None keeps none.
         monitor: what "best" means.
+        mode: "max" if more of it is better, "min" if less; "auto" knows Keras' own names and `roc_auc`.
         cache: where frozen features are kept; None computes them again every epoch, with the same result.
         augment: `(images (b, h, w, c) float32 0..255, seed (2,) int32) -> images`, applied to training batches;
             such a phase cannot use cached features. If every phase augments, it may cut the training images down to
@@ -89,12 +91,14 @@ def finetune(
         The curves and facts of each phase.
 
     Raises:
-        ValueError: unknown layers, monitor or `keep`, `keep="best"` without a folder, two phases of one name, images
-            and labels that do not fit the model (see `checks.check_labelled`), multipliers for layers that do not
-            train, or `keep="best"` where no epoch has a value of `monitor`.
+        ValueError: unknown layers, monitor, mode or `keep`, `keep="best"` without a folder, two phases of one name,
+            metrics named as what is logged anyway, images and labels that do not fit the model (see
+            `checks.check_labelled`), multipliers for layers that do not train, or `keep="best"` where no epoch has a
+            value of `monitor`.
         FreezingError: what should be frozen moved, or what should train did not.
     """
     _check_options(keep, checkpoints, batch_size, validation_every, phases)
+    _check_names(metrics or {})
     _check_data(model, train, validation, augment if all(phase.augment for phase in phases) else None)
     metrics, history = metrics or {}, History()
     steps = math.ceil(len(train[0]) / batch_size)
@@ -105,10 +109,10 @@ def finetune(
         history.trainable[phase.name] = freeze(
             model, phase.train, optimizer=optimizer, steps_per_execution=at_once, expect=phase.expect
         )
+        best = _checkpoint(model, phase, checkpoints, monitor, mode, validation, metrics)
         part, inputs, held_out = _cached(model, train, validation, None if views else cache)
         history.cached[phase.name] = part is not model
         batches, before = training_batches(inputs, batch_size, seed + 1000 * number, views), snapshot(model)
-        best = _checkpoint(model, phase, checkpoints, monitor, validation, metrics)
         if part is not model:
             compile_classifier(part, optimizer, at_once)
         check = Validation(part, *held_out, every=validation_every, metrics=metrics) if held_out else None
@@ -136,6 +140,12 @@ def _check_options(
         raise ValueError(f"Expected at least one phase, and another name for each. Received: {names}")
 
 
+def _check_names(metrics: Mapping[str, Metric]) -> None:
+    taken = [name for name in metrics if name in CURVES]
+    if taken:
+        raise ValueError(f"Expected other names of metrics than {CURVES}, which are logged anyway. Received: {taken}")
+
+
 def _check_data(model: keras.Model, train: Pair, validation: Pair | None, augment: Augment | None) -> None:
     """Check both sets against the model; `augment`, if all phases use it, may cut the training images down."""
     if validation is not None:
@@ -159,6 +169,7 @@ def _checkpoint(
     phase: Phase,
     folder: Path | str | None,
     monitor: str,
+    mode: str,
     validation: Pair | None,
     metrics: Mapping[str, Metric],
 ) -> BestCheckpoint | None:
@@ -166,7 +177,7 @@ def _checkpoint(
     if folder is None:
         return None
     check_monitor(model, monitor, validation=validation is not None, more=metrics)
-    return BestCheckpoint(Path(folder) / f"{phase.name}.weights.h5", monitor, model)
+    return BestCheckpoint(Path(folder) / f"{phase.name}.weights.h5", monitor, model, mode)
 
 
 def _cached(

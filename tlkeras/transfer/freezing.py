@@ -29,9 +29,12 @@ def trained_layers(model: keras.Model, train: Train) -> list[str]:
             or names of layers.
 
     Raises:
-        ValueError: an unknown layer, or a number outside 0..layers with weights.
+        ValueError: an unknown layer, a number outside 0..layers with weights, or "head" or "all" where another layer
+            has that name.
     """
     names = [layer.name for layer in model.layers if layer.weights]
+    if isinstance(train, str) and train in {"all": names, "head": names[:-1]}.get(train, ()):
+        raise ValueError(f"Expected a list, such as [{train!r}], for a layer of this name. Received: train={train!r}")
     if train == "all":
         return names
     if train == "head":
