@@ -28,7 +28,7 @@ BAD = {
     "negative": (IMAGES - 300.0, LABELS, r"values in 0\.\.255\. Received: min=-"),
     "NaN": (np.full(IMAGES.shape, np.nan), LABELS, r"finite values\. Received: NaN or infinity in images \[0, 1, 2"),
     "scaled": (IMAGES / 255.0, LABELS, r"raw images, 0\.\.255.* Received: floats from 0\.0 to 1\.0, which look scaled"),
-    "another class": (IMAGES, LABELS + 1, r"labels in 0\.\.2\. Received: min=1, max=3$"),
+    "another class": (IMAGES, LABELS + 1, r"labels in 0\.\.2, which start at 0: subtract 1\. Received: min=1, max=3$"),
     "float labels": (IMAGES, LABELS.astype(float), "labels of integers"),
     "a label missing": (IMAGES, LABELS[:-1], r"one label each\. Received: 12 images, 11 labels$"),
     "nothing": (IMAGES[:0], LABELS[:0], r"one label each\. Received: 0 images, 0 labels$"),

@@ -45,7 +45,9 @@ def test_a_sequential_model_gives_the_functional_one_that_it_wraps():
 
 @pytest.mark.parametrize("model", [keras.Sequential([]), subclassed(), "TomiNet"])
 def test_a_model_without_a_graph_is_refused(model):
-    with pytest.raises(ValueError, match="functional model, or a Sequential one that is built. Received: "):
+    with pytest.raises(
+        ValueError, match=r"functional model, or a Sequential one that is built\. .*keras\.Model.* Received: "
+    ):
         graph.operations(model)
 
 
@@ -157,6 +159,8 @@ ENDS = {
     "softmax activation": (lambda: layers.Activation("softmax"), "softmax"),
     "softmax operation": (lambda: keras.ops.softmax, "softmax"),
     "nested softmax": (lambda: keras.Sequential([keras.Input((3,)), layers.Softmax()]), "softmax"),
+    "softmax by another name": (lambda: layers.Activation(lambda x: keras.ops.softmax(x)), "softmax"),
+    "sigmoid by another name": (lambda: layers.Activation(lambda x: 1 / (1 + keras.ops.exp(-x))), "sigmoid"),
     "sigmoid": (lambda: layers.Activation("sigmoid"), "sigmoid"),
     "nothing": (lambda: layers.Flatten(), None),
     "nested nothing": (lambda: keras.Sequential([keras.Input((3,)), layers.Flatten()]), None),
@@ -173,6 +177,17 @@ def test_logits_are_told_from_probabilities_and_computed(name):
     found, nothing = graph.logits(model)(x)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert nothing is None
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", None])
+def test_layers_that_change_no_value_do_not_hide_the_activation(activation):
+    inputs = keras.Input((8, 8, 1))
+    inner = keras.Model(inputs, layers.Dense(3, activation=activation)(layers.Flatten()(inputs)))
+    ends = (layers.Reshape((3, 1)), layers.Flatten(), layers.Activation("linear", dtype="float32"), layers.Identity())
+    outputs = inner(inputs)
+    for end in ends:
+        outputs = end(outputs)
+    assert graph.output_activation(keras.Model(inputs, outputs)) == activation
 
 
 def test_the_end_of_a_model_without_a_graph_is_its_last_layer():

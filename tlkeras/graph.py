@@ -5,15 +5,18 @@ is used in this file alone, so that a change in Keras is mended here. No functio
 layers, nodes, weights and flags stay as they are.
 """
 
+import contextlib
 import difflib
 import inspect
 import itertools
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework import ops  # no public module has the registry of gradients
 
@@ -49,7 +52,10 @@ def functional(model: keras.Model) -> keras.Model:
     """
     graph = _functional(model)
     if graph is None:
-        raise ValueError(f"Expected a functional model, or a Sequential one that is built. Received: {model!r}")
+        raise ValueError(
+            "Expected a functional model, or a Sequential one that is built. A subclassed model becomes one by "
+            f"`inputs = keras.Input(shape)` and `keras.Model(inputs, model(inputs))`. Received: {model!r}"
+        )
     return graph
 
 
@@ -144,12 +150,29 @@ def squashing(operation: keras.Operation) -> str | None:
     """Return "softmax" or "sigmoid" for an operation that is one or ends in one, and None for any other."""
     activation = getattr(operation, "activation", None)
     names = (type(operation).__name__.lower(), getattr(activation, "__name__", ""))
-    return next((name for name in names if name in SQUASHING), None)
+    return next((name for name in names if name in SQUASHING), None) or _behaviour(activation)
 
 
 def has_logits(model: keras.Model) -> bool:
     """Return whether the outputs of a classifier are logits: no softmax ends it, at any depth."""
-    return squashing(last_operation(model)) != "softmax"
+    return output_activation(model) != "softmax"
+
+
+def num_classes(model: keras.Model) -> int:
+    """Return how many classes a classifier tells apart: as many as it has outputs, and two by a single one."""
+    return max(2, model.output_shape[-1])
+
+
+def output_activation(model: keras.Model) -> str | None:
+    """Return "softmax" or "sigmoid" if the outputs of a classifier are probabilities, and None for logits.
+
+    Layers at the end that change no value, such as a reshaping or a cast, are passed over.
+    """
+    operation = last_operation(model)
+    while squashing(operation) is None and _keeps_values(operation):
+        before = producer(operation.input)
+        operation = last_operation(before) if isinstance(before, keras.Model) else before
+    return squashing(operation)
 
 
 def without_activation(operation: keras.Operation) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -255,12 +278,67 @@ def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
     return optimizer._get_variable_index(variable)
 
 
+def build_metrics(model: keras.Model) -> None:
+    """Make the metrics of a compiled classifier known by name, as a first batch does, and leave them empty."""
+    outputs = np.full((1, model.output_shape[-1]), 0.5, np.float32)
+    model.compute_metrics(None, np.zeros(1, np.int32), outputs)
+    model.reset_metrics()
+
+
+@contextlib.contextmanager
+def compiled_once() -> Iterator[None]:
+    """Keep TensorFlow from warning of retracing in `fit`: each training compiles a step for its own model, once."""
+
+    def is_of_use(record: logging.LogRecord) -> bool:
+        return "multi_step_on_iterator" not in record.getMessage()
+
+    logger = tf.get_logger()
+    logger.addFilter(is_of_use)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_of_use)
+
+
 def custom_gradients() -> dict[str, Any]:
     """Return TensorFlow's registry of gradients, by name; an empty one if a version of TensorFlow keeps it elsewhere.
 
     Each compiled `fit` adds one ("CustomGradient-...") and never removes it. Deleting an entry frees its graph.
     """
     return getattr(getattr(ops, "gradient_registry", None), "_registry", {})
+
+
+def classifier_outputs(model: keras.Model) -> tuple[bool, bool]:
+    """Return whether a classifier has a single output, that of class 1 of two, and whether its outputs are logits.
+
+    Raises:
+        ValueError: sigmoids of several outputs, each of a label of its own, the softmax of one, which is always 1, or
+            as `functional` does.
+    """
+    activation, count = output_activation(functional(model)), model.output_shape[-1]
+    if activation == ("softmax" if count == 1 else "sigmoid"):
+        raise ValueError(
+            "Expected a softmax or logits of two classes or more, or a single output of a sigmoid or its logit. "
+            f"Received: {activation}, {count} outputs"
+        )
+    return count == 1, activation is None
+
+
+def _behaviour(activation: object) -> str | None:
+    """Return "softmax" or "sigmoid" for a function that does the same, whatever its name, such as a lambda."""
+    if not inspect.isfunction(activation) or activation.__module__.startswith("keras."):
+        return None
+    sample = keras.ops.convert_to_tensor([[-1.0, 0.5, 2.0]])
+    found = keras.ops.convert_to_numpy(activation(sample))
+    known = {"softmax": keras.ops.softmax(sample), "sigmoid": keras.ops.sigmoid(sample)}
+    return next((name for name, values in known.items() if np.allclose(found, values, atol=1e-6)), None)
+
+
+def _keeps_values(operation: keras.Operation) -> bool:
+    """Return whether what comes out of an operation is what goes in, in any shape or dtype."""
+    passing = isinstance(operation, keras.layers.Flatten | keras.layers.Reshape | keras.layers.Identity)
+    linear = isinstance(operation, keras.layers.Activation) and operation.activation is keras.activations.linear
+    return passing or linear
 
 
 def _functional(operation: object) -> Any:

@@ -96,7 +96,8 @@ def validate_labels(y: np.ndarray, num_classes: int) -> None:
     if y.dtype.kind not in "iu":
         raise ValueError(f"Expected labels of integers. Received: dtype={y.dtype}")
     if y.size and (y.min() < 0 or y.max() >= num_classes):
-        raise ValueError(f"Expected labels in 0..{num_classes - 1}. Received: min={y.min()}, max={y.max()}")
+        hint = ", which start at 0: subtract 1" if (y.min(), y.max()) == (1, num_classes) else ""
+        raise ValueError(f"Expected labels in 0..{num_classes - 1}{hint}. Received: min={y.min()}, max={y.max()}")
 
 
 def _num_classes(labels: np.ndarray, num_classes: int | None) -> int:

@@ -111,7 +111,7 @@ def random_crop(side: int) -> Augment:
 
 
 def training_batches(
-    pair: tuple[np.ndarray, np.ndarray],
+    data: tuple[np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, np.ndarray | None],
     batch_size: int,
     seed: int,
     augment: Augment | None = None,
@@ -119,20 +119,21 @@ def training_batches(
     """Return shuffled batches of a training set; their order depends on `seed`, Keras' global seed and the epoch alone.
 
     Args:
-        pair: inputs `(n, ...)` and integer labels `(n,)`.
+        data: inputs `(n, ...)` and integer labels `(n,)`; after them the weight of each, `(n,)`, or None.
         batch_size: inputs in a batch; the last of an epoch may have fewer.
         seed: of the order, and of the seeds that `augment` gets.
         augment: applied to each batch with a seed of that batch; None gives the inputs as they are.
     """
-    inputs, labels = pair
-    batches = tf.data.Dataset.from_tensor_slices((inputs, labels.astype(np.int32)))
+    inputs, labels, *weights = data
+    parts = inputs, labels.astype(np.int32), *(part for part in weights if part is not None)
+    batches = tf.data.Dataset.from_tensor_slices(parts)
     batches = batches.shuffle(len(inputs), seed=seed).batch(batch_size)
     if augment is not None:
         seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
 
-        def apply(batch: tuple[tf.Tensor, tf.Tensor], seed_of_batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            images, targets = batch
-            return augment(tf.cast(images, tf.float32), tf.cast(seed_of_batch, tf.int32)), targets
+        def apply(batch: tuple[tf.Tensor, ...], seed_of_batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            images, *rest = batch
+            return augment(tf.cast(images, tf.float32), tf.cast(seed_of_batch, tf.int32)), *rest
 
         batches = tf.data.Dataset.zip(batches, seeds).map(
             apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True

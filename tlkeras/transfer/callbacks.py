@@ -2,13 +2,14 @@
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from tlkeras import _files
+from tlkeras import _files, graph
 
 MODES = {  # which way is better, of Keras' own names and of our metrics; of no other name is it known
     **dict.fromkeys(("loss", "mean_absolute_error", "mean_squared_error"), "min"),
@@ -118,6 +119,65 @@ def check_monitor(model: keras.Model, monitor: str, *, validation: bool, more: I
         raise ValueError(f"Expected a monitor out of {names}. Received: monitor={monitor!r}")
 
 
+def fresh(callbacks: Any) -> Callable[[], list[keras.callbacks.Callback]]:
+    """Return what gives the callbacks of each phase.
+
+    Args:
+        callbacks: such a function, which is returned; or a list of Keras callbacks. These get back, before each phase,
+            the attributes that they are given with here. A list or dict that one fills keeps what it holds.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if callable(callbacks):
+        return callbacks
+    callbacks = keras.tree.flatten(callbacks or [])
+    wrong = [callback for callback in callbacks if not isinstance(callback, keras.callbacks.Callback)]
+    if wrong:
+        raise ValueError(f"Expected instances of Keras callbacks, or what makes them. Received: {wrong}")
+    states = [dict(vars(callback)) for callback in callbacks]
+
+    def again() -> list[keras.callbacks.Callback]:
+        for callback, state in zip(callbacks, states, strict=True):
+            vars(callback).clear()
+            vars(callback).update(state)
+        return callbacks
+
+    return again
+
+
+class Watched(keras.callbacks.CallbackList):
+    """Callbacks that see a whole model while `fit` trains a part of it, so that they save, score and stop the whole.
+
+    Args:
+        callbacks: what gets each event.
+        whole: compiled as the part is.
+    """
+
+    def __init__(self, callbacks: list[keras.callbacks.Callback], whole: keras.Model) -> None:
+        super().__init__(callbacks)
+        self._whole = whole
+
+    def set_model(self, model: keras.Model) -> None:
+        """Give the whole model to the callbacks, with metrics that `fit` would have built."""
+        self._part = model
+        if model is not None:
+            super().set_model(self._whole)
+            self._whole.stop_training = False
+            graph.build_metrics(self._whole)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Pass on, with the wish to stop."""
+        super().on_train_batch_end(batch, logs)
+        self._part.stop_training |= self._whole.stop_training
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Pass on, with the wish to stop."""
+        for callback in self.callbacks:  # not on a copy, as Keras does: what one adds to the logs stays in them
+            callback.on_epoch_end(epoch, logs)
+        self._part.stop_training |= self._whole.stop_training
+
+
 class CollapsedClassifierWarning(UserWarning):
     """The classifier gives every image the same probabilities; a smaller learning rate usually prevents it."""
 
@@ -129,7 +189,7 @@ class CollapseDetector(keras.callbacks.Callback):
     Seen with SqueezeNet on CIFAR-10 under Adam at 1e-3 with the right preprocessing (loss 2.3026, accuracy 0.1).
 
     Args:
-        model: the whole classifier, softmax or logits out.
+        model: the whole classifier, softmax or logits out, or one sigmoid.
         images: a few raw images, at least 2, that are not all alike.
         tolerance: largest distance of the training loss from ln(classes), nats.
         stop: also end the training, which rarely recovers.
@@ -146,7 +206,7 @@ class CollapseDetector(keras.callbacks.Callback):
             raise ValueError(f"Expected at least 2 images to tell apart. Received: {len(images)} images")
         self._whole, self._images, self._tolerance = model, images, tolerance
         self._stop = stop
-        self._guessing = math.log(model.output_shape[-1])
+        self._guessing = math.log(graph.num_classes(model))
         self.collapsed_at: int | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers
 from sklearn.svm import LinearSVC
 
+from tlkeras import graph
 from tlkeras.data import splits
 from tlkeras.transfer.batches import training_batches
 from tlkeras.transfer.freezing import compile_classifier, count_trainable
@@ -128,5 +129,6 @@ def _fit_network(kind: str, maps: np.ndarray, labels: np.ndarray, num_classes: i
     steps = len(batches)
     rate = keras.optimizers.schedules.CosineDecay(RATES[kind], epochs * steps)
     compile_classifier(model, keras.optimizers.Adam(rate), min(steps, 50))
-    model.fit(batches, epochs=epochs, shuffle=False, verbose=0)
+    with graph.compiled_once():
+        model.fit(batches, epochs=epochs, shuffle=False, verbose=0)
     return count_trainable(model), lambda given: model.predict(given, batch_size=500, verbose=0).argmax(axis=-1)

@@ -5,16 +5,18 @@ Also `recalibrate`, which gives batch normalisation the statistics that a score 
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
-from tlkeras.checks import check_images, check_labelled
-from tlkeras.graph import has_logits
+from tlkeras import graph
+from tlkeras.checks import check_images
 from tlkeras.transfer.features import inference_batch, side_by_side
+from tlkeras.transfer.inputs import read
 
 KEPT_BYTES = 2**28  # of a validation set that stays in memory as tensors
 Metric = Callable[[np.ndarray, np.ndarray], float]  # (labels (n,), probabilities (n, classes)) -> nan if undefined
@@ -28,44 +30,63 @@ class Evaluator:
     """Mean cross-entropy (nats) and accuracy of `model` over a data set; traced once.
 
     Args:
-        model: classifier with softmax or logit outputs.
+        model: classifier with softmax or logit outputs, or one output of a sigmoid or its logit, for two classes.
         most: inputs in a forward pass, fewer where the maps are large; it does not change the result.
     """
 
     def __init__(self, model: keras.Model, most: int = 1000) -> None:
-        from_logits = has_logits(model)
+        single, from_logits = graph.classifier_outputs(model)
         self.batch_size, forward = inference_batch(model, most), side_by_side(model)
 
         @tf.function(reduce_retracing=True)
-        def sums(inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def sums(inputs: tf.Tensor, labels: tf.Tensor, *weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             outputs = tf.cast(forward(inputs), tf.float32)
+            if single:  # of class 1; that of class 0 stands before it
+                outputs = tf.concat([outputs * 0 if from_logits else 1 - outputs, outputs], axis=-1)
             losses = keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=from_logits)
+            losses = losses * weights[0] if weights else losses
             hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), labels)
             probabilities = tf.nn.softmax(outputs) if from_logits else outputs
             return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), probabilities
 
         self._sums = sums
+        self._graphs: dict[tuple, Callable] = {}
 
-    def __call__(self, inputs: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-        """Return `(loss, accuracy)` over `inputs (n, ...)` and integer `labels (n,)`."""
-        return self.scored(self.batches(inputs, labels))[:2]
+    def __call__(
+        self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+    ) -> tuple[float, float]:
+        """Return `(loss, accuracy)` over `inputs (n, ...)` and integer `labels (n,)`.
 
-    def batches(self, inputs: np.ndarray, labels: np.ndarray) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        As in Keras, `weights (n,)` are factors of the losses, whose sum is divided by n; the accuracy has none.
+        """
+        return self.scored(self.batches(inputs, labels, weights))[:2]
+
+    def batches(
+        self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
+    ) -> Iterator[tuple[tf.Tensor, ...]]:
         """Cut a data set into tensors."""
         for start in range(0, len(inputs), self.batch_size):
-            stop = start + self.batch_size
-            yield tf.constant(inputs[start:stop]), tf.constant(labels[start:stop], tf.int32)
+            part = slice(start, start + self.batch_size)
+            factors = () if weights is None else (tf.constant(weights[part], tf.float32),)
+            yield tf.constant(inputs[part]), tf.constant(labels[part], tf.int32), *factors
 
-    def scored(self, batches: Iterable[tuple[tf.Tensor, tf.Tensor]]) -> tuple[float, float, np.ndarray]:
+    def scored(self, batches: Iterable[tuple[tf.Tensor, ...]]) -> tuple[float, float, np.ndarray]:
         """Return loss, accuracy, and the probabilities of each input, float32 `(n, classes)`."""
         total, parts = np.zeros(2), []
-        for inputs, labels in batches:
-            *sums, outputs = self._sums(inputs, labels)
+        for batch in batches:
+            *sums, outputs = self._traced(batch)(*batch)
             total += [float(part) for part in sums]
             parts.append(outputs.numpy())
         probabilities = np.concatenate(parts)
         loss, accuracy = total / len(probabilities)
         return float(loss), float(accuracy), probabilities
+
+    def _traced(self, batch: tuple[tf.Tensor, ...]) -> Callable:
+        """Return the graph for tensors of these shapes; TensorFlow warns of functions that are traced when called."""
+        shapes = tuple(tensor.shape for tensor in batch)
+        if shapes not in self._graphs:
+            self._graphs[shapes] = self._sums.get_concrete_function(*batch)
+        return self._graphs[shapes]
 
 
 class Validation(keras.callbacks.Callback):
@@ -83,14 +104,15 @@ class Validation(keras.callbacks.Callback):
         labels: np.ndarray,
         every: int = 1,
         metrics: Mapping[str, Metric] | None = None,
+        weights: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         self.metrics = dict(metrics or {})
         self._undefined: set[str] = set()
         self._evaluator = Evaluator(model, 1000 if inputs.ndim > 2 else 5000)  # flat features need little memory
-        self._inputs, self._labels, self._every = inputs, labels, every
+        self._data, self._labels, self._every = (inputs, labels, weights), labels, every
         small = inputs.nbytes <= KEPT_BYTES
-        self._kept = list(self._evaluator.batches(inputs, labels)) if small else None  # copied once, not every epoch
+        self._kept = list(self._evaluator.batches(*self._data)) if small else None  # copied once, not every epoch
 
     def is_due(self, epoch: int) -> bool:
         """Whether an epoch, from 0, is validated."""
@@ -99,7 +121,7 @@ class Validation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Validate."""
         if self.is_due(epoch) and logs is not None:
-            batches = self._kept or self._evaluator.batches(self._inputs, self._labels)
+            batches = self._kept or self._evaluator.batches(*self._data)
             logs["val_loss"], logs["val_accuracy"], probabilities = self._evaluator.scored(batches)
             for name, metric in self.metrics.items():
                 logs[f"val_{name}"] = value = metric(self._labels, probabilities)
@@ -114,14 +136,29 @@ class Validation(keras.callbacks.Callback):
             warnings.warn(message, UndefinedMetricWarning, stacklevel=2)
 
 
-def evaluate(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Return `(loss, accuracy)` of `model` on images `(n, height, width, channels)`, 0..255, and labels `(n,)`.
+def evaluate(
+    model: keras.Model,
+    images: Any,
+    labels: Any = None,
+    sample_weight: Any = None,
+    *,
+    class_names: Sequence[str] = (),
+) -> tuple[float, float]:
+    """Return `(loss, accuracy)` of a classifier: cross-entropy in nats, and the share of right answers.
+
+    Args:
+        model: see `inputs.read`, as for all that follows.
+        images: `(n, height, width, channels)`, raw 0..255; without `labels`, a data set of images and labels.
+        labels: `(n,)`.
+        sample_weight: `(n,)`, factors of the losses, whose sum is divided by n; the accuracy has none, as in Keras.
+        class_names: what labels that are names mean, such as `history.class_names` after `finetune`.
 
     Raises:
-        ValueError: images or labels that do not fit the model (see `checks.check_labelled`).
+        ValueError: images or labels that do not fit the model (see `inputs.read`).
     """
-    check_labelled(model, images, labels)
-    return Evaluator(model)(images, labels)
+    data = images if labels is None else (images, labels, sample_weight)
+    arrays, _ = read(model, data, class_names=class_names)
+    return Evaluator(model)(*arrays)
 
 
 def recalibrate(model: keras.Model, images: np.ndarray, *, batch_size: int = 500) -> int:

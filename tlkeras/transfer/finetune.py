@@ -5,20 +5,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkeras.checks import check_labelled
+from tlkeras import checks, graph
 from tlkeras.transfer import features
 from tlkeras.transfer.batches import Augment, training_batches
-from tlkeras.transfer.callbacks import BestCheckpoint, check_monitor
+from tlkeras.transfer.callbacks import BestCheckpoint, Watched, check_monitor, fresh
 from tlkeras.transfer.evaluation import Metric, Validation
 from tlkeras.transfer.freezing import compile_classifier, freeze, prove_moves, snapshot
+from tlkeras.transfer.inputs import Data, Labelled, read
 from tlkeras.transfer.phases import Phase, optimizer_for
 
 Pair = tuple[np.ndarray, np.ndarray]  # images (n, height, width, channels) raw 0..255, labels (n,) int
+Callbacks = Sequence[keras.callbacks.Callback] | Callable[[], list[keras.callbacks.Callback]]
 CURVES = ("accuracy", "loss", "val_accuracy", "val_loss")
 STEPS_AT_ONCE = 50  # most batches in a compiled call: a call costs as much as several steps of a small network
 
@@ -38,6 +41,7 @@ class History:
     seconds: dict[str, float] = field(default_factory=dict)
     best: dict[str, Path] = field(default_factory=dict)  # checkpoints
     metrics: dict[str, list[float | None]] = field(default_factory=dict)  # by "val_<name>"; None where undefined, too
+    class_names: tuple[str, ...] = ()  # of the labels 0, 1 and so on, where the data name them
 
     def curves(self, digits: int = 4) -> dict[str, list]:
         """Return the curves as plain lists for a result file, rounded."""
@@ -48,8 +52,8 @@ class History:
 
 def finetune(
     model: keras.Model,
-    train: Pair,
-    validation: Pair | None,
+    train: Data,
+    validation: Data | None,
     phases: Sequence[Phase],
     *,
     seed: int,
@@ -61,14 +65,16 @@ def finetune(
     mode: str = "auto",
     cache: features.FeatureCache | None = features.SHARED,
     augment: Augment | None = None,
-    callbacks: Callable[[], list[keras.callbacks.Callback]] = list,
+    callbacks: Callbacks = (),
     metrics: Mapping[str, Metric] | None = None,
+    class_weight: Mapping[Any, float] | None = None,
 ) -> History:
     """Train `model` in place through `phases`.
 
     Args:
-        model: flat classifier, raw 0..255 images in, softmax or logits out.
-        train: images and integer labels.
+        model: flat classifier, raw 0..255 images in; softmax or logits out, or a single sigmoid for two classes.
+        train: `(images, labels)` or `(images, labels, weights)`, or a data set of batches of these, which is read into
+            memory once; see `inputs.read`. Weights are factors of the losses.
         validation: the same, or None.
         phases: see `Phase` and `two_phases`.
         seed: of the shuffling (and of `augment`), together with `keras.utils.set_random_seed`; the same seeds give the
@@ -83,7 +89,9 @@ def finetune(
         augment: `(images (b, h, w, c) float32 0..255, seed (2,) int32) -> images`, applied to training batches;
             such a phase cannot use cached features. If every phase augments, it may cut the training images down to
             what the model takes.
-        callbacks: makes the further callbacks of each phase.
+        callbacks: a list of further Keras callbacks, each of which begins every phase as it is given; or what makes
+            the callbacks of a phase. They see the whole model, also while a part of it trains.
+        class_weight: class, or its name -> factor of the losses of its training images; 1 for those left out.
         metrics: name -> `(labels (n,), probabilities (n, classes)) -> number`, computed at each validation, such as
             `evaluation.roc_auc`; "val_<name>" in the logs and curves, nan and None where undefined.
 
@@ -92,16 +100,17 @@ def finetune(
 
     Raises:
         ValueError: unknown layers, monitor, mode or `keep`, `keep="best"` without a folder, two phases of one name,
-            metrics named as what is logged anyway, images and labels that do not fit the model (see
-            `checks.check_labelled`), multipliers for layers that do not train, or `keep="best"` where no epoch has a
-            value of `monitor`.
+            metrics named as what is logged anyway, images and labels that do not fit the model (see `inputs.read`),
+            classes of other names in validation, multipliers for layers that do not train, or `keep="best"` where no
+            epoch has a value of `monitor`.
         FreezingError: what should be frozen moved, or what should train did not.
     """
     _check_options(keep, checkpoints, batch_size, validation_every, phases)
     _check_names(metrics or {})
-    _check_data(model, train, validation, augment if all(phase.augment for phase in phases) else None)
-    metrics, history = metrics or {}, History()
-    steps = math.ceil(len(train[0]) / batch_size)
+    cut = augment if all(phase.augment for phase in phases) else None
+    data, held, names = _read(model, train, validation, class_weight, cut)
+    metrics, history, further = metrics or {}, History(class_names=names), fresh(callbacks)
+    steps = math.ceil(len(data.images) / batch_size)
     at_once = min(steps, STEPS_AT_ONCE)
     for number, phase in enumerate(phases):
         started = time.perf_counter()
@@ -109,15 +118,17 @@ def finetune(
         history.trainable[phase.name] = freeze(
             model, phase.train, optimizer=optimizer, steps_per_execution=at_once, expect=phase.expect
         )
-        best = _checkpoint(model, phase, checkpoints, monitor, mode, validation, metrics)
-        part, inputs, held_out = _cached(model, train, validation, None if views else cache)
+        best = _checkpoint(model, phase, checkpoints, monitor, mode, held, metrics)
+        part, inputs, held_out = _cached(model, data, held, None if views else cache)
         history.cached[phase.name] = part is not model
         batches, before = training_batches(inputs, batch_size, seed + 1000 * number, views), snapshot(model)
         if part is not model:
             compile_classifier(part, optimizer, at_once)
-        check = Validation(part, *held_out, every=validation_every, metrics=metrics) if held_out else None
-        watching = [callback for callback in (check, *callbacks(), best) if callback]  # `check` fills the logs first
-        log = part.fit(batches, epochs=phase.epochs, shuffle=False, verbose=0, callbacks=watching).history
+        check = _validation(part, held_out, validation_every, metrics)
+        others = further() if part is model else [Watched(further(), model)]
+        watching = [callback for callback in (check, *others, best) if callback]  # `check` fills the logs first
+        with graph.compiled_once():
+            log = part.fit(batches, epochs=phase.epochs, shuffle=False, verbose=0, callbacks=watching).history
         _note(history, phase, log, check)
         history.moved[phase.name] = prove_moves(before, model, phase.train)
         if best and best.best is not None:
@@ -146,17 +157,34 @@ def _check_names(metrics: Mapping[str, Metric]) -> None:
         raise ValueError(f"Expected other names of metrics than {CURVES}, which are logged anyway. Received: {taken}")
 
 
-def _check_data(model: keras.Model, train: Pair, validation: Pair | None, augment: Augment | None) -> None:
-    """Check both sets against the model; `augment`, if all phases use it, may cut the training images down."""
-    if validation is not None:
-        check_labelled(model, *validation)
-    shape, wanted = np.shape(train[0])[1:], model.input_shape[1:]
-    if augment is None or _is_taken(shape, wanted) or not len(train[0]):
-        return check_labelled(model, *train)
-    view = tuple(augment(tf.cast(train[0][:1], tf.float32), tf.zeros(2, tf.int32)).shape[1:])
+def _read(
+    model: keras.Model,
+    train: Data,
+    validation: Data | None,
+    class_weight: Mapping[Any, float] | None,
+    augment: Augment | None,
+) -> tuple[Labelled, Labelled | None, tuple[str, ...]]:
+    """Read both sets, and the names of the classes; `augment` may cut the training images down."""
+    data, names = read(model, train, class_weight=class_weight, check=False)
+    _check_images(model, data.images, augment)
+    if validation is None:
+        return data, None, names
+    held, others = read(model, validation, class_names=names)
+    own = getattr(validation, "class_names", None)
+    named = tuple(own or others)
+    if named != names and (names or not own):
+        raise ValueError(f"Expected validation labels named as in training, {list(names)}. Received: {list(named)}")
+    return data, held, named
+
+
+def _check_images(model: keras.Model, images: np.ndarray, augment: Augment | None) -> None:
+    shape, wanted = images.shape[1:], model.input_shape[1:]
+    if augment is None or _is_taken(shape, wanted):
+        return checks.check_images(model, images)
+    view = tuple(augment(tf.cast(images[:1], tf.float32), tf.zeros(2, tf.int32)).shape[1:])
     if not _is_taken(view, wanted):
         raise ValueError(f"Expected views of shape {wanted}. Received: {view}, out of images of shape {shape}")
-    check_labelled(model, *train, shape=shape)
+    checks.check_images(model, images, shape=shape)
 
 
 def _is_taken(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
@@ -170,7 +198,7 @@ def _checkpoint(
     folder: Path | str | None,
     monitor: str,
     mode: str,
-    validation: Pair | None,
+    validation: Labelled | None,
     metrics: Mapping[str, Metric],
 ) -> BestCheckpoint | None:
     """Return the checkpoint of a phase, none without a folder; refuse a monitor that will not be logged."""
@@ -181,8 +209,8 @@ def _checkpoint(
 
 
 def _cached(
-    model: keras.Model, train: Pair, validation: Pair | None, cache: features.FeatureCache | None
-) -> tuple[keras.Model, Pair, Pair | None]:
+    model: keras.Model, train: Labelled, validation: Labelled | None, cache: features.FeatureCache | None
+) -> tuple[keras.Model, Labelled, Labelled | None]:
     """Return the part that must run every epoch, with its inputs: the whole model if nothing can be cached."""
     parts = features.split(model) if cache is not None else None
     if cache is None or parts is None:
@@ -190,10 +218,16 @@ def _cached(
     base, head = parts
     forward = features.compiled_forward(base)
 
-    def inputs(pair: Pair) -> Pair:
-        return cache.features(base, pair[0], forward), pair[1]
+    def inputs(data: Labelled) -> Labelled:
+        return data._replace(images=cache.features(base, data.images, forward))
 
     return head, inputs(train), validation and inputs(validation)
+
+
+def _validation(
+    part: keras.Model, data: Labelled | None, every: int, metrics: Mapping[str, Metric]
+) -> Validation | None:
+    return data and Validation(part, data.images, data.labels, every, metrics, data.weights)
 
 
 def _note(history: History, phase: Phase, log: Mapping[str, list], validation: Validation | None) -> None:

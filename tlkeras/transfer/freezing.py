@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from tlkeras.graph import has_logits
+from tlkeras import graph
 
 Train = str | int | Sequence[str]  # "all", "head", how many of the last layers, or names of layers
 Snapshot = dict[str, list[np.ndarray]]  # the weights of each layer, by its name
@@ -93,11 +93,18 @@ def freeze(
 
 
 def compile_classifier(model: keras.Model, optimizer: keras.optimizers.Optimizer, steps_per_execution: int = 1) -> None:
-    """Compile with cross-entropy on integer labels and accuracy; XLA stays off, it slows small networks on a CPU."""
+    """Compile with cross-entropy on integer labels and accuracy; XLA stays off, it slows small networks on a CPU.
+
+    Raises:
+        ValueError: as `graph.classifier_outputs` does.
+    """
+    single, from_logits = graph.classifier_outputs(model)
+    entropy = keras.losses.BinaryCrossentropy if single else keras.losses.SparseCategoricalCrossentropy
+    threshold = 0.0 if from_logits else 0.5
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=has_logits(model)),
-        metrics=["accuracy"],
+        loss=entropy(from_logits=from_logits),
+        metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold) if single else "accuracy"],
         steps_per_execution=steps_per_execution,
         jit_compile=False,
     )

@@ -1,12 +1,16 @@
 """The three ways to fine-tune a pretrained network, alike for every network; and which one to choose for which data."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
-from tlkeras.transfer.finetune import History, Pair, finetune
+from tlkeras import graph
+from tlkeras.transfer.finetune import Callbacks, History, finetune
 from tlkeras.transfer.freezing import trained_layers
+from tlkeras.transfer.inputs import Data
 from tlkeras.transfer.phases import Phase
 
 STRATEGIES = ("train_all", "freeze_some", "freeze_base")  # 1, 2 and 3 of report 001, page 6
@@ -39,7 +43,7 @@ def layers_to_train(model: keras.Model, strategy: str, *, upper_share: float = U
 
     Raises:
         UnknownStrategyError: not one of `STRATEGIES`.
-        ValueError: a share outside 0..1, or a model without a convolution below its classifier.
+        ValueError: a share outside 0..1, a model without a convolution below its classifier, or a subclassed one.
 
     Reference: report 001, pages 6 to 9.
     """
@@ -47,6 +51,7 @@ def layers_to_train(model: keras.Model, strategy: str, *, upper_share: float = U
         raise UnknownStrategyError(f"Expected a strategy out of {STRATEGIES}. Received: strategy={strategy!r}")
     if not 0 <= upper_share <= 1:
         raise ValueError(f"Expected a share from 0 to 1. Received: upper_share={upper_share}")
+    graph.functional(model)
     names = trained_layers(model, "all")
     start = len(names) - len(classifier_layers(model))
     below = [i for i, name in enumerate(names[:start]) if isinstance(model.get_layer(name), CONVOLUTIONS)]
@@ -105,14 +110,16 @@ def phases(
 def adapt(
     model: keras.Model,
     strategy: str,
-    train: Pair,
-    validation: Pair | None = None,
+    train: Data,
+    validation: Data | None = None,
     *,
     seed: int,
     epochs: int,
     learning_rate: float = 1e-4,
     head_epochs: int = 0,
     batch_size: int = 32,
+    callbacks: Callbacks = (),
+    class_weight: Mapping[Any, float] | None = None,
 ) -> History:
     """Fine-tune a pretrained classifier in place by one of the three strategies.
 
@@ -122,11 +129,12 @@ def adapt(
     Args:
         model: any flat classifier of the package, raw 0..255 images in.
         strategy: see `layers_to_train`.
-        train: images `(n, height, width, channels)` and integer labels `(n,)`.
+        train: images `(n, height, width, channels)` and labels `(n,)`, or a data set of them, see `finetune`.
         validation: the same, or None.
         seed: see `finetune`.
         epochs, learning_rate, head_epochs: see `phases`.
         batch_size: images in a training step.
+        callbacks, class_weight: see `finetune`.
 
     Returns:
         Curves, trained parameters and moves of each phase.
@@ -135,7 +143,8 @@ def adapt(
         UnknownStrategyError, ValueError, FreezingError: as `phases` and `finetune` do.
     """
     schedule = phases(model, strategy, epochs=epochs, learning_rate=learning_rate, head_epochs=head_epochs)
-    return finetune(model, train, validation, schedule, seed=seed, batch_size=batch_size)
+    options: dict[str, Any] = {"batch_size": batch_size, "callbacks": callbacks, "class_weight": class_weight}
+    return finetune(model, train, validation, schedule, seed=seed, **options)
 
 
 @dataclass(frozen=True)
