@@ -259,6 +259,45 @@ def test_a_callback_may_stop_a_phase_early():
     assert len(run.history.accuracy) == 2
 
 
+class Recorder(keras.callbacks.Callback):
+    """Note the attributes at the start of each phase, what is seen, and the size of the model."""
+
+    def __init__(self):
+        super().__init__()
+        self.count, self.seen = 0, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.count += 1
+        logs["extra"] = 1.0
+        self.seen.append((self.count, self.model.count_params(), "val_loss" in logs))
+
+
+@pytest.mark.parametrize("cache", [FeatureCache(), None], ids=["cached", "uncached"])
+def test_a_list_of_callbacks_begins_every_phase_as_it_is_given_and_sees_the_whole_model(tmp_path, cache):
+    recorder = Recorder()
+    stop = keras.callbacks.EarlyStopping("val_accuracy", patience=1, min_delta=9, restore_best_weights=True)
+    keep = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
+    phases = [dataclasses.replace(HEAD, epochs=5), dataclasses.replace(ALL, epochs=5)]
+    run = done(phases, callbacks=[stop, recorder, keep], cache=cache)
+    assert run.history.phase == ["head"] * 2 + ["all"] * 2
+    assert stop.stopped_epoch == 1 and recorder.count == 2
+    assert recorder.seen == [(count, run.model.count_params(), True) for count in (1, 2, 1, 2)]
+    saved = keras.models.load_model(tmp_path / "1.keras")
+    assert fingerprint(saved) == fingerprint(run.model)  # the best epoch of the last phase, restored
+
+
+def test_a_callback_may_stop_within_an_epoch():
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: setattr(stop.model, "stop_training", True))
+    assert done((HEAD,), callbacks=stop).history.phase == ["head"]
+    assert done((HEAD,), callbacks=None).history.phase == ["head"] * 3
+
+
+@pytest.mark.parametrize("callbacks", [["loss"], [keras.callbacks.EarlyStopping]])
+def test_what_is_no_callback_is_refused(callbacks):
+    with pytest.raises(ValueError, match=r"^Expected instances of Keras callbacks, or what makes them\. Received: \["):
+        done((HEAD,), callbacks=callbacks)
+
+
 def undefined(labels, probabilities):
     return float("nan")
 
