@@ -287,7 +287,9 @@ def test_a_list_of_callbacks_begins_every_phase_as_it_is_given_and_sees_the_whol
 
 
 def test_a_callback_may_stop_within_an_epoch():
-    stop = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: setattr(stop.model, "stop_training", True))
+    stop = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: setattr(stop.model, "stop_training", True)
+    )
     assert done((HEAD,), callbacks=stop).history.phase == ["head"]
     assert done((HEAD,), callbacks=None).history.phase == ["head"] * 3
 

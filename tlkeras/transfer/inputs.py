@@ -65,7 +65,8 @@ def read(
         raise ValueError(f"Expected images with one label each. Received: {len(images)} images, {len(labels)} labels")
     if check:
         checks.check_images(model, images)
-    return Labelled(images, labels, _weights(labels, names, more, class_weight)), names
+    weights = image_weights(labels, names, more[0] if more else None, class_weight)
+    return Labelled(images, labels, weights), names
 
 
 def class_indices(
@@ -93,6 +94,41 @@ def class_indices(
     known = num_classes or (int(array.max(initial=1)) + 1 if array.dtype.kind in "iu" else 2)
     splits.validate_labels(array, known)
     return array, names
+
+
+def image_weights(
+    labels: np.ndarray, names: Sequence[str], sample_weight: Any, class_weight: Mapping[Any, float] | None
+) -> np.ndarray | None:
+    """Return the weight of each image, the product of both kinds, float32 `(n,)`; None where there is neither.
+
+    Args:
+        labels: `(n,)` integers.
+        names: of the classes, or none.
+        sample_weight: `(n,)` or `(n, 1)`, or None.
+        class_weight: class, or its name -> factor; 1 for those left out; or None.
+
+    Raises:
+        ValueError: another number of weights than of images, unknown classes, or weights that are negative, infinite
+            or all 0.
+    """
+    if sample_weight is None and not class_weight:
+        return None
+    weights = np.asarray(np.ones(len(labels)) if sample_weight is None else sample_weight, np.float32)
+    weights = weights[:, 0] if weights.ndim == 2 and weights.shape[1] == 1 else weights
+    factors = {names.index(key) if key in names else key: value for key, value in (class_weight or {}).items()}
+    unknown = [key for key in factors if isinstance(key, bool) or not isinstance(key, int | np.integer)]
+    if unknown or weights.shape != labels.shape:
+        raise ValueError(
+            f"Expected a weight for each of {len(labels)} images, and weights of classes by index or out of "
+            f"{list(names)}. Received: shape={weights.shape}, classes {list(class_weight or {})}"
+        )
+    weights = weights * np.array([factors.get(int(label), 1.0) for label in labels], np.float32)
+    if not np.isfinite(weights).all() or weights.min() < 0 or not weights.any():
+        raise ValueError(
+            "Expected finite weights of at least 0, not all of them 0. "
+            f"Received: min={weights.min()}, max={weights.max()}"
+        )
+    return weights
 
 
 def _parts(data: Data) -> Sequence[Any]:
@@ -194,27 +230,3 @@ def _one_hot(labels: np.ndarray, num_classes: int | None) -> np.ndarray:
             f"Received: {labels[first].tolist()} in row {first}"
         )
     return labels.argmax(axis=1).astype(np.int32)
-
-
-def _weights(
-    labels: np.ndarray, names: Sequence[str], given: Sequence[Any], class_weight: Mapping[Any, float] | None
-) -> np.ndarray | None:
-    """Return the weight of each image, the product of both kinds; None where there is neither."""
-    if not given and not class_weight:
-        return None
-    weights = np.asarray(given[0] if given else np.ones(len(labels)), np.float32)
-    weights = weights[:, 0] if weights.ndim == 2 and weights.shape[1] == 1 else weights
-    factors = {names.index(key) if key in names else key: value for key, value in (class_weight or {}).items()}
-    unknown = [key for key in factors if isinstance(key, bool) or not isinstance(key, int | np.integer)]
-    if unknown or weights.shape != labels.shape:
-        raise ValueError(
-            f"Expected a weight for each of {len(labels)} images, and weights of classes by index or out of "
-            f"{list(names)}. Received: shape={weights.shape}, classes {list(class_weight or {})}"
-        )
-    weights = weights * np.array([factors.get(int(label), 1.0) for label in labels], np.float32)
-    if not np.isfinite(weights).all() or weights.min() < 0 or not weights.any():
-        raise ValueError(
-            "Expected finite weights of at least 0, not all of them 0. "
-            f"Received: min={weights.min()}, max={weights.max()}"
-        )
-    return weights
