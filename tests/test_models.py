@@ -1,13 +1,21 @@
 """What every network must be: the contract of the builders, checked for each of them alike."""
 
 import inspect
+import subprocess
+import sys
+import warnings
+import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import taken_home
+from helpers import randomised
 
 from tlkeras import graph, models
 from tlkeras.models import records, weights
+from tlkeras.transfer.phases import LayerwiseAdam
 
 # The smallest network that each builder makes, in milliseconds.
 SMALL = {
@@ -18,6 +26,7 @@ SMALL = {
     "vgg9": {"blocks": ((4,), (4, 5)), "input_shape": (8, 8, 3)},
     "resnet32": {"filters": (4, 6), "blocks": 1, "input_shape": (8, 8, 3)},
 }
+OURS = ("vgg9", "resnet32")  # have a layer that is not Keras' own, and go home as `portable` copies
 SIGNATURE = ["num_classes", "input_shape", "weights", "new_head", "preprocessing", "classifier_activation"]
 SHIPPED = [
     (network, name)
@@ -85,7 +94,8 @@ def test_preprocessing_travels_with_the_model_or_is_left_out(name):
     bare.set_weights(raw.get_weights())
     (layer,) = [layer for layer in raw.layers if layer.name in ("preprocessing", "rescaling")]
     images = pictures(name)
-    np.testing.assert_allclose(raw(images), bare(layer(images)), rtol=1e-4, atol=1e-6)
+    ready = keras.Model(raw.input, layer.output)(images)
+    np.testing.assert_allclose(raw(images), bare(ready), rtol=1e-4, atol=1e-6)
 
 
 @every_network
@@ -173,3 +183,45 @@ def test_a_model_saved_and_loaded_predicts_the_same(name, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(model(pictures(name)), again(pictures(name)))
+
+
+@every_network
+def test_a_portable_copy_is_of_keras_alone_with_weights_of_its_own(name, tmp_path):
+    model = randomised(small(name, classifier_activation=None))
+    model.compile(LayerwiseAdam(1e-3))
+    copy = models.portable(model)
+    copy.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as file:
+        assert b"tlkeras" not in file.read("config.json")
+    assert [(layer.name, layer.trainable) for layer in copy.layers] == [(x.name, x.trainable) for x in model.layers]
+    before = np.asarray(model(pictures(name)))
+    np.testing.assert_array_equal(before, copy(pictures(name)))
+    randomised(copy, seed=1)
+    np.testing.assert_array_equal(before, model(pictures(name)))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Save every network, and let a process without tlkeras predict; return the folder, and our own predictions."""
+    folder, expected = tmp_path_factory.mktemp("home"), {}
+    for name in SMALL:
+        keras.utils.set_random_seed(0)
+        model = small(name)
+        images = pictures(name).astype(np.float32)
+        model(images, training=True)  # moves the statistics
+        (models.portable(model) if name in OURS else model).save(folder / f"{name}.keras")
+        model.export(folder / name, verbose=False)
+        with warnings.catch_warnings():  # Keras asks NumPy 2 for `np.object`
+            warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
+            model.export(folder / f"{name}.onnx", format="onnx", verbose=False)
+        np.save(folder / f"{name}.npy", images)
+        expected[name] = model.predict(images, verbose=0)
+    subprocess.run([sys.executable, Path(taken_home.__file__), folder], check=True, cwd=folder, capture_output=True)
+    return folder, expected
+
+
+@every_network
+@pytest.mark.parametrize("kind", taken_home.OPENERS)
+def test_a_network_taken_home_predicts_the_same(name, kind, home):
+    folder, expected = home
+    np.testing.assert_allclose(np.load(folder / f"{name}_{kind}.npy"), expected[name], rtol=1e-5, atol=1e-6)

@@ -33,7 +33,7 @@ def alexnet(
         input_shape: `(height, width, 3)` of RGB images; sides from 63 up.
         weights: "imagenet" (everything below the dense layer, strictly loaded), or None (random).
         new_head: whether the dense layer stays new; with these weights it always does, and False is an error.
-        preprocessing: a mode of `Preprocessing` (raw 0..255 in), or None (already preprocessed).
+        preprocessing: a key of `layers.MODES` (raw 0..255 in), or None (already preprocessed).
         classifier_activation: "softmax" (probabilities), or None (logits).
         filters: channels of each convolution; fewer make a small network for tests.
 

@@ -19,6 +19,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' layer with the right second derivative, and an unbiased moving variance as in PyTorch.
 
     Arguments, weights and inference are Keras'; the channels are the last axis. Neither masks nor `renorm` are known.
+    The file of a model that holds this layer opens only where tlkeras is imported; that of `models.portable(model)`
+    opens anywhere.
 
     Reference: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithms 1 and 2.
     """

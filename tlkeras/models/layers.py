@@ -1,4 +1,13 @@
-"""What the networks share: preprocessing as a layer, and the check of their arguments."""
+"""What the networks share: preprocessing inside the model, the check of their arguments, and models to take home.
+
+A saved network opens where Keras is and tlkeras is not, unless it holds one of these, which are ours:
+
+- `batch_normalization.BatchNormalization`, in `vgg9` and `resnet32`: Keras' own has another moving variance in training,
+  and a wrong second derivative. In inference the two are the same, so that `portable` puts Keras' own in its place.
+- `transfer.phases.LayerwiseAdam`, the optimizer of a model trained with multipliers: `portable` leaves optimizers out.
+
+An exported model (`model.export`) holds neither. The layers of `tlkeras.l2t` live inside a training alone.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,60 +15,67 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkeras import graph
+from tlkeras.models.batch_normalization import BatchNormalization
 from tlkeras.models.records import Network
 
 ACTIVATIONS = ("softmax", None)
-# Channel order, then (x * scale - mean) / deviation, per channel of the reordered image.
+# What the networks were trained on: the channels reversed or not, then (x * scale - mean) / deviation, by channel of
+# the reordered image; one number is for any channels. "unit" is 0..1, "caffe" BGR less ImageNet's mean colour, "torch"
+# standardised by ImageNet's mean and deviation.
 MODES: Mapping[str, Mapping[str, Any]] = {
-    "unit": {"flip": False, "scale": 1 / 255, "mean": (0.0, 0.0, 0.0), "deviation": (1.0, 1.0, 1.0)},
+    "unit": {"flip": False, "scale": 1 / 255, "mean": (0.0,), "deviation": (1.0,)},
     "caffe": {"flip": True, "scale": 1.0, "mean": (104.0, 117.0, 123.0), "deviation": (1.0, 1.0, 1.0)},
     "torch": {"flip": False, "scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "deviation": (0.229, 0.224, 0.225)},
 }
 
 
-@keras.saving.register_keras_serializable(package="tlkeras")
-class Preprocessing(keras.layers.Layer):
-    """Turn raw RGB images into what a network was trained on.
+def preprocessed(images: keras.KerasTensor, mode: str | None, name: str = "preprocessing") -> keras.KerasTensor:
+    """Turn raw images into what a network was trained on, by Keras' own operations.
 
     Args:
-        mode: "unit" (RGB, 0..1), "caffe" (BGR, 0..255 minus 104, 117, 123), or "torch" (RGB, 0..1, standardised with
-            the ImageNet mean and deviation).
+        images: `(batch, height, width, channels)`, RGB, 0..255.
+        mode: a key of `MODES`; None leaves the images as they are.
+        name: of the layer that rescales.
 
-    Input and output are `(batch, height, width, 3)`; the input is 0..255 of any dtype and is not overwritten.
+    Returns:
+        A tensor of the shape of `images`.
 
     Raises:
-        ValueError: an unknown mode, or other than 3 channels.
+        ValueError: other than 3 channels, where the mode has a number for each.
+    """
+    if mode is None:
+        return images
+    numbers = MODES[mode]
+    mean, deviation = np.array(numbers["mean"]), np.array(numbers["deviation"])
+    if len(mean) not in (1, images.shape[-1]):
+        raise ValueError(f"Expected images of 3 channels (RGB) for {mode!r}. Received: shape={images.shape}")
+    if numbers["flip"]:
+        images = keras.ops.flip(images, axis=-1)
+        # Keras counts up the names of operations, and features are cached by the names and numbers of a network.
+        graph.producer(images).name = "bgr"
+    scale, offset = numbers["scale"] / deviation, -mean / deviation
+    return keras.layers.Rescaling(scale, offset, name=name)(images)
+
+
+def portable(model: keras.Model) -> keras.Model:
+    """Return a copy of a model whose saved file opens where tlkeras is not: of Keras' own layers, without an optimizer.
+
+    Args:
+        model: functional or Sequential.
+
+    Returns:
+        A functional model of weights of its own, which predicts the same. Trained further, its batch normalisation
+        keeps Keras' moving variance (see the head of this file).
     """
 
-    def __init__(self, mode: str, **kwargs) -> None:
-        if mode not in MODES:
-            raise ValueError(f"Expected a mode out of {list(MODES)}. Received: mode={mode!r}")
-        super().__init__(**kwargs)
-        self.mode = mode
+    def own(layer: keras.Operation) -> keras.Operation:
+        kind = keras.layers.BatchNormalization if type(layer) is BatchNormalization else type(layer)
+        return kind.from_config(layer.get_config())
 
-    def build(self, input_shape: tuple) -> None:
-        """Check the channels."""
-        if input_shape[-1] != 3:
-            raise ValueError(f"Expected images of 3 channels (RGB). Received: input_shape={input_shape}")
-
-    def call(self, images):
-        """Return the preprocessed images, in the layer's dtype."""
-        mode = MODES[self.mode]
-        x = keras.ops.cast(images, self.compute_dtype)
-        x = keras.ops.flip(x, axis=-1) if mode["flip"] else x
-        constants = [
-            keras.ops.convert_to_tensor(mode[name], dtype=self.compute_dtype) for name in ("mean", "deviation")
-        ]
-        return (x * mode["scale"] - constants[0]) / constants[1]
-
-    def get_config(self) -> dict:
-        """Return what builds the same layer again."""
-        return {**super().get_config(), "mode": self.mode}
-
-
-def preprocessed(images: keras.KerasTensor, mode: str | None) -> keras.KerasTensor:
-    """Return the images after a layer `preprocessing` of this mode; as they are where the mode is None."""
-    return images if mode is None else Preprocessing(mode, name="preprocessing")(images)
+    twin = keras.models.clone_model(model, clone_function=own, recursive=True)
+    twin.set_weights(model.get_weights())
+    return keras.Model(twin.input, twin.output, name=model.name)
 
 
 def converted(kernel: np.ndarray, bias: np.ndarray, trained: str, wanted: str) -> tuple[np.ndarray, np.ndarray]:
@@ -70,8 +86,8 @@ def converted(kernel: np.ndarray, bias: np.ndarray, trained: str, wanted: str) -
     Args:
         kernel: `(height, width, 3, filters)` of the first layer, trained on `trained` images.
         bias: `(filters,)` of the same.
-        trained: a mode of `Preprocessing`.
-        wanted: a mode of `Preprocessing`.
+        trained: a key of `MODES`.
+        wanted: a key of `MODES`.
     """
     raw, raw_bias = _of_raw_rgb(kernel, bias, MODES[trained])
     mode = MODES[wanted]
@@ -105,7 +121,7 @@ def check_arguments(
         num_classes: an integer from 2 up.
         input_shape: `(height, width, channels)`, integers.
         weights: a name that the network knows, or None.
-        preprocessing: a mode of `Preprocessing`, or None.
+        preprocessing: a key of `MODES`, or None.
         classifier_activation: "softmax" or None.
         smallest: least height and width, where it depends on an option of the builder; None is the network's.
 

@@ -43,7 +43,7 @@ class BackboneRecord:
     checksum: str
     parameters: int
     licence: str
-    preprocessing: str  # a mode of `Preprocessing`
+    preprocessing: str  # a key of `layers.MODES`
     read: Callable[[Path], dict[str, np.ndarray]]
     sources: tuple[sources.Source, ...]
     digest: Callable[[Path], str] = _files.file_digest

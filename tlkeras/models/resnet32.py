@@ -32,7 +32,7 @@ def resnet32(
             fetched), both on Tiny ImageNet at 32x32, for preprocessing "torch" and the default filters and blocks.
         new_head: True keeps the dense layer new, False demands the file's; by default it is the file's where that is
             of the same shape, which is with 200 classes.
-        preprocessing: a mode of `Preprocessing` (raw 0..255 in), or None (already preprocessed).
+        preprocessing: a key of `layers.MODES` (raw 0..255 in), or None (already preprocessed).
         classifier_activation: "softmax" (probabilities), or None (logits).
         filters: channels of each stage; every stage after the first halves the sides.
         blocks: residual blocks in a stage.

@@ -33,7 +33,7 @@ def squeezenet(
         weights: "imagenet" (everything below conv10, strictly loaded), "tinyimagenet32" (the same, but a stand-in that
             this project trained on 200 classes at 32x32 and ships), or None (random).
         new_head: whether conv10 stays new; with these weights it always does, and False is an error.
-        preprocessing: a mode of `Preprocessing` (raw 0..255 in), or None (already preprocessed). The weights were
+        preprocessing: a key of `layers.MODES` (raw 0..255 in), or None (already preprocessed). The weights were
             trained with "caffe"; report 000 most likely used "unit".
         classifier_activation: "softmax" (probabilities), or None (logits).
         dropout: share of the features of fire9 that is dropped before conv10, 0 (inclusive) to 1.

@@ -30,7 +30,7 @@ def tominet(
             "cyrillic_letters", "mnist".
         new_head: True keeps the dense layer new, False demands the file's; by default it is the file's where that is
             of the same shape.
-        preprocessing: "unit" (raw 0..255 in, of any number of channels), another mode of `Preprocessing` for colour
+        preprocessing: "unit" (raw 0..255 in, of any number of channels), another key of `layers.MODES` for colour
             images, or None (already preprocessed).
         classifier_activation: "softmax" (probabilities), or None (logits).
         filters: channels of each block; the report's are (32, 16).
@@ -47,10 +47,7 @@ def tominet(
     network = records.NETWORKS["tominet"]
     check_arguments(network, num_classes, input_shape, weights, preprocessing, classifier_activation, 2 ** len(filters))
     inputs = keras.Input(input_shape, name="image")
-    if preprocessing == "unit":  # the report's own layer, which takes any number of channels
-        x = layers.Rescaling(1 / 255, name="rescaling")(inputs)
-    else:
-        x = preprocessed(inputs, preprocessing)
+    x = preprocessed(inputs, preprocessing, name="rescaling")  # the report's own name
     for block, channels in enumerate(filters, start=1):
         x = layers.Conv2D(channels, 3, padding="same", activation="relu", name=f"conv_{block}")(x)
         x = layers.MaxPooling2D(2, name=f"max_pool_{block}")(x)

@@ -32,7 +32,7 @@ def vgg16(
         input_shape: `(height, width, 3)` of RGB images; sides from `2 ** len(blocks)` up.
         weights: "imagenet" (everything below the dense layer, strictly loaded), or None (random).
         new_head: whether the dense layer stays new; with these weights it always does, and False is an error.
-        preprocessing: a mode of `Preprocessing` (raw 0..255 in), or None (already preprocessed).
+        preprocessing: a key of `layers.MODES` (raw 0..255 in), or None (already preprocessed).
         classifier_activation: "softmax" (probabilities), or None (logits).
         blocks: channels of each convolution, by block; fewer make a small network for tests.
 
@@ -79,7 +79,7 @@ def vgg9(
         input_shape: `(height, width, 3)` of RGB images; sides from `2 ** len(blocks)` up.
         weights: None (random); no other is known.
         new_head: without weights every layer is new; the other networks need it.
-        preprocessing: a mode of `Preprocessing` (raw 0..255 in), or None (already preprocessed).
+        preprocessing: a key of `layers.MODES` (raw 0..255 in), or None (already preprocessed).
         classifier_activation: "softmax" (probabilities), or None (logits).
         blocks: channels of each convolution, by block.
 

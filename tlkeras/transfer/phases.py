@@ -77,6 +77,9 @@ class LayerwiseAdam(keras.optimizers.Adam):
     Adam divides a gradient by its own running size, so that a tenth of the gradient makes the same step. What makes a
     tenth of the step is a tenth of the rate (report 004, the fourth way).
 
+    The file of a model compiled with it opens only where tlkeras is imported; that of `models.portable(model)` opens
+    anywhere.
+
     Args:
         learning_rate: a number or a schedule, of the layers that are not named.
         multipliers: layer -> factor, finite and at least 0; 0 leaves the layer bit-identical.
