@@ -1,7 +1,7 @@
 """Open saved networks as those do who have no tlkeras: `python tests/taken_home.py FOLDER`.
 
-The folder has, for each NAME.npy of images, the network as NAME.keras, NAME.onnx and a SavedModel NAME. Writes what each
-of them predicts as NAME_keras.npy, NAME_onnx.npy and NAME_savedmodel.npy.
+The folder has, for each NAME.npy of images, the network as NAME.keras, NAME.onnx and a SavedModel NAME. Writes what
+each of them predicts as NAME_keras.npy, NAME_onnx.npy and NAME_savedmodel.npy.
 """
 
 import sys

@@ -2,8 +2,8 @@
 
 A saved network opens where Keras is and tlkeras is not, unless it holds one of these, which are ours:
 
-- `batch_normalization.BatchNormalization`, in `vgg9` and `resnet32`: Keras' own has another moving variance in training,
-  and a wrong second derivative. In inference the two are the same, so that `portable` puts Keras' own in its place.
+- `batch_normalization.BatchNormalization`, in `vgg9` and `resnet32`: Keras' own has another moving variance in
+  training, and a wrong second derivative. In inference they are the same, and `portable` puts Keras' own in its place.
 - `transfer.phases.LayerwiseAdam`, the optimizer of a model trained with multipliers: `portable` leaves optimizers out.
 
 An exported model (`model.export`) holds neither. The layers of `tlkeras.l2t` live inside a training alone.

@@ -40,7 +40,8 @@ def squeezenet(
         head_relu: the original's ReLU on conv10. It cannot push a logit below zero and often stays dead, hence off.
         fires: (squeeze, expand) channels of each fire block; fewer or smaller ones make a small network for tests.
         resolution: side of the square to which images are resized (bicubic) inside the model; None leaves them as
-            they are. Small images cost little memory and augmentation, and the network sees large ones.
+            they are. Small images cost little memory and augmentation, and the network sees large ones. ONNX resizes
+            the border in another way: logits of an exported file are off by a thousandth or so.
         pool_first: average over the map before conv10 instead of after it. Without a ReLU the two commute, so the
             logits are the same at inference, and cached frozen features are 512 numbers an image at any resolution.
             In training, dropout then drops whole channels.
