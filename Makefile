@@ -14,7 +14,7 @@ BESIDE := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test coverage notebooks readme paper bench pretrain clean
+.PHONY: help install run test coverage mutation notebooks readme paper bench pretrain clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -44,6 +44,10 @@ test: $(INSTALLED) ## lint, types, unit tests and notebook tests, which need no 
 
 coverage: $(INSTALLED) ## which lines of the package the unit tests run
 	@$(SMOKE) $(RUN) -m pytest -q $(BESIDE) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage tests
+
+mutation: $(INSTALLED) ## which faults, made on purpose in five files, the unit tests notice: an hour
+	@$(RUN) -m pip install -qq --disable-pip-version-check --editable '.[mutation]'
+	@$(SMOKE) $(RUN) -m tools.mutation
 
 notebooks: $(INSTALLED) ## run every notebook (PROFILE=paper) and store it with its outputs
 	@$(RUN) -m tools.notebooks --output build --profile $(or $(PROFILE),paper) --in-place
