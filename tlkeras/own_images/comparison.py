@@ -1,0 +1,270 @@
+"""Compare ways to classify photographs by repeated cross-validation on the same folds, and decide by a paired test."""
+
+import functools
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from scipy import stats as scipy_stats
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold
+
+from tlkeras.experiments.stats import adjust
+from tlkeras.own_images.backbones import Backbone
+from tlkeras.own_images.folder import Photographs
+from tlkeras.transfer import finetune, strategies
+from tlkeras.transfer.probe import STRENGTHS, unit_rows
+
+FOLDS = 5
+LEVEL = 0.05  # of the test that decides whether a more expensive way is better
+FINE_TUNED = ("freeze_some",)  # of the slides' strategies, beside the probe, which is their "freeze_base"
+EPOCHS, HEAD_EPOCHS = 10, 5
+Features = Mapping[str, np.ndarray]  # network -> (n, channels)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to classify: a linear probe on frozen features of one network or more, or one network fine-tuned."""
+
+    name: str
+    backbones: tuple[Backbone, ...]
+    strategy: str = "probe"  # or one of `FINE_TUNED`
+
+    @property
+    def side(self) -> int:
+        """Pixels of the square that the finished model takes."""
+        return max(backbone.side for backbone in self.backbones)
+
+
+def candidates(backbones: Sequence[Backbone]) -> list[Candidate]:
+    """Return what is compared, cheapest first: a probe of each network, of all together, and fine-tuning."""
+    found = [Candidate(f"probe of {backbone.network}", (backbone,)) for backbone in backbones]
+    if len(backbones) > 1 and len({backbone.side for backbone in backbones}) == 1:
+        found.append(Candidate(f"probe of {' + '.join(b.network for b in backbones)}", tuple(backbones)))
+    return found + [
+        Candidate(f"{strategy.replace('_', ' ')} of {backbone.network}", (backbone,), strategy)
+        for strategy in FINE_TUNED
+        for backbone in backbones
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A linear classifier of features of length 1: `weights` `(features, classes)` and `bias` `(classes,)`."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+
+    def probabilities(self, rows: np.ndarray) -> np.ndarray:
+        """Return the probabilities of each class, `(n, classes)`."""
+        logits = rows @ self.weights + self.bias
+        odds = np.exp(logits - logits.max(1, keepdims=True))
+        return odds / odds.sum(1, keepdims=True)
+
+
+def joined(features: Features, backbones: Sequence[Backbone]) -> np.ndarray:
+    """Return the features of several networks side by side, each scaled to length 1, `(n, sum of the channels)`."""
+    return np.concatenate([unit_rows(features[backbone.network]) for backbone in backbones], axis=1)
+
+
+def fit_linear(rows: np.ndarray, labels: np.ndarray, *, seed: int) -> Linear:
+    """Fit logistic regression; its strength is chosen by cross-validation inside the given images.
+
+    Args:
+        rows: `(n, features)`, see `joined`.
+        labels: `(n,)` integers 0..classes-1, each class at least twice.
+        seed: of the inner folds.
+    """
+    folds = StratifiedKFold(min(FOLDS, int(np.bincount(labels).min())), shuffle=True, random_state=seed)
+    parts = list(folds.split(rows, labels))
+
+    def loss(strength: float) -> float:
+        losses = []
+        for inside, outside in parts:
+            chances = _regression(rows[inside], labels[inside], strength).probabilities(rows[outside])
+            losses.append(-np.log(np.maximum(chances[np.arange(len(outside)), labels[outside]], 1e-12)))
+        return float(np.concatenate(losses).mean())
+
+    return _regression(rows, labels, min(STRENGTHS, key=loss))
+
+
+def _regression(rows: np.ndarray, labels: np.ndarray, strength: float) -> Linear:
+    classifier = LogisticRegression(C=strength, max_iter=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the folds judge what is reached
+        classifier.fit(rows, labels)
+    weights, bias = classifier.coef_.T, classifier.intercept_
+    if weights.shape[1] == 1:  # two classes share one vector
+        weights, bias = np.concatenate([-weights, weights], 1) / 2, np.array([-bias[0], bias[0]]) / 2
+    return Linear(weights, bias)
+
+
+def folds(labels: np.ndarray, *, repeats: int, seed: int) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+    """Return the folds of each repeat, each with its training and its validation images; the same for every candidate.
+
+    Args:
+        labels: `(n,)`, each class at least five times.
+        repeats: how often the images are dealt out anew.
+        seed: of the dealing.
+    """
+    splitter = RepeatedStratifiedKFold(n_splits=FOLDS, n_repeats=repeats, random_state=seed)
+    every = list(splitter.split(labels, labels))
+    return [every[start : start + FOLDS] for start in range(0, len(every), FOLDS)]
+
+
+@dataclass(eq=False)
+class Score:
+    """What a candidate says of images that it was not trained on: `(repeats, n, classes)`, and the seconds it took."""
+
+    candidate: Candidate
+    probabilities: np.ndarray
+    seconds: float
+    skipped: str = ""  # why it was not run to the end
+
+    def accuracies(self, labels: np.ndarray, parts: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]) -> np.ndarray:
+        """Return the accuracy in each fold of each repeat, 0..1, `(repeats * folds,)`."""
+        return np.array(
+            [
+                np.mean(self.probabilities[repeat, outside].argmax(1) == labels[outside])
+                for repeat, members in enumerate(parts)
+                for _, outside in members
+            ]
+        )
+
+
+def predict_fold(
+    candidate: Candidate,
+    photographs: Photographs,
+    features: Features,
+    inside: np.ndarray,
+    outside: np.ndarray,
+    *,
+    seed: int,
+) -> np.ndarray:
+    """Train a candidate on some images and return its probabilities for others, `(len(outside), classes)`."""
+    labels = photographs.labels
+    if candidate.strategy == "probe":
+        rows = joined(features, candidate.backbones)
+        return fit_linear(rows[inside], labels[inside], seed=seed).probabilities(rows[outside])
+    images = _squares(photographs, candidate.side)
+    model = fine_tuned(candidate, images[inside], labels[inside], int(labels.max()) + 1, seed=seed)
+    return np.asarray(model.predict(images[outside], verbose=0), np.float64)
+
+
+@functools.lru_cache(2)
+def _squares(photographs: Photographs, side: int) -> np.ndarray:
+    return photographs.squares(side)
+
+
+def fine_tuned(candidate: Candidate, images: np.ndarray, labels: np.ndarray, classes: int, *, seed: int) -> keras.Model:
+    """Return the network of a candidate, fine-tuned by its strategy: the new head first, then the uppermost layers."""
+    keras.utils.set_random_seed(seed)
+    model = candidate.backbones[0].classifier(classes)
+    plan = strategies.phases(model, candidate.strategy, epochs=EPOCHS, head_epochs=HEAD_EPOCHS)
+    finetune(model, (images, labels), None, plan, seed=seed)
+    return model
+
+
+def finished(
+    candidate: Candidate, photographs: Photographs, features: Features, class_names: Sequence[str], *, seed: int
+) -> keras.Model:
+    """Train a candidate on all images, and return a model of Keras' own layers: raw 0..255 in, probabilities out."""
+    if candidate.strategy != "probe":
+        images = _squares(photographs, candidate.side)
+        return fine_tuned(candidate, images, photographs.labels, len(class_names), seed=seed)
+    linear = fit_linear(joined(features, candidate.backbones), photographs.labels, seed=seed)
+    bases = [backbone.extractor() for backbone in candidate.backbones]
+    inputs = bases[0].input if len(bases) == 1 else keras.Input((candidate.side, candidate.side, 3), name="image")
+    rows = [
+        keras.layers.UnitNormalization(name=f"{backbone.network}_unit")(base.output if len(bases) == 1 else base(inputs))
+        for backbone, base in zip(candidate.backbones, bases, strict=True)
+    ]
+    together = rows[0] if len(rows) == 1 else keras.layers.Concatenate(name="features")(rows)
+    head = keras.layers.Dense(len(class_names), activation="softmax", name="predictions")
+    model = keras.Model(inputs, head(together), name="own_images")
+    head.set_weights([linear.weights, linear.bias])
+    return model
+
+
+def cross_validate(
+    candidate: Candidate,
+    photographs: Photographs,
+    features: Features,
+    parts: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]],
+    *,
+    seed: int,
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield repeat, fold and the probabilities of the fold's validation images, one fold after the other."""
+    for repeat, members in enumerate(parts):
+        for number, (inside, outside) in enumerate(members):
+            yield repeat, number, predict_fold(candidate, photographs, features, inside, outside, seed=seed + repeat)
+
+
+def interval(values: np.ndarray, *, train_share: float = 1 - 1 / FOLDS, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a mean over folds, or of a mean difference of two candidates on the same folds.
+
+    The training images of the folds overlap, so that their scores vary together; the variance is corrected for it.
+
+    Args:
+        values: one for each fold of each repeat.
+        train_share: of the images, in the training part of a fold.
+        confidence: 0..1.
+
+    Reference: Nadeau and Bengio 2003, Inference for the generalization error, equation 9.
+    """
+    mean, error = float(np.mean(values)), _standard_error(values, train_share)
+    reach = float(scipy_stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * error
+    return mean - reach, mean + reach
+
+
+def paired_p(differences: np.ndarray, *, train_share: float = 1 - 1 / FOLDS) -> float:
+    """Return the two-sided p of a mean difference of zero by the corrected resampled t-test, see `interval`."""
+    error = _standard_error(differences, train_share)
+    if error == 0:
+        return 1.0 if np.mean(differences) == 0 else 0.0
+    return float(2 * scipy_stats.t.sf(abs(np.mean(differences)) / error, len(differences) - 1))
+
+
+def _standard_error(values: np.ndarray, train_share: float) -> float:
+    corrected = 1 / len(values) + (1 - train_share) / train_share
+    return float(np.sqrt(corrected * np.var(values, ddof=1)))
+
+
+def decide(scores: Sequence[Score], accuracies: Mapping[str, np.ndarray]) -> tuple[Candidate, list[dict]]:
+    """Choose the best of those that are decided to be better than the cheapest, or else the cheapest.
+
+    Args:
+        scores: of the candidates that were run to the end, cheapest first.
+        accuracies: name of a candidate -> its accuracy in each fold.
+
+    Returns:
+        The candidate, and a row of each: candidate, accuracy, ci_low, ci_high (0..1), difference to the cheapest, its
+        p by Holm's correction, seconds, chosen.
+    """
+    first = accuracies[scores[0].candidate.name]
+    differences = [accuracies[score.candidate.name] - first for score in scores]
+    raw = [paired_p(difference) for difference in differences[1:]]
+    corrected = [1.0, *(adjust(raw) if raw else [])]
+    means = [float(np.mean(difference)) for difference in differences]
+    better = [i for i in range(len(scores)) if corrected[i] < LEVEL and means[i] > 0]
+    best = max(better, key=lambda i: means[i], default=0)
+    rows = []
+    for index, score in enumerate(scores):
+        values = accuracies[score.candidate.name]
+        low, high = interval(values)
+        rows.append(
+            {
+                "candidate": score.candidate.name,
+                "accuracy": float(np.mean(values)),
+                "ci_low": max(0.0, low),
+                "ci_high": min(1.0, high),
+                "difference": means[index],
+                "p": float(corrected[index]) if index else None,
+                "seconds": score.seconds,
+                "chosen": index == best,
+            }
+        )
+    return scores[best].candidate, rows

@@ -1,0 +1,118 @@
+"""Read a folder of photographs, and say what is amiss before anything is trained on it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tlkeras import data
+from tlkeras.data.images import ImageTree, squares
+
+FEWEST = 5  # images of a class: one for each fold of the cross-validation
+MOST_CLASSES = 1_000  # more are usually folders of another kind, such as one for each photograph
+SCARCE = 20  # images of a class, below which its own recall is anybody's guess
+FOR_TRAINING = ("train", "training", "all")
+
+
+class FolderError(ValueError):
+    """A folder that no classifier can be trained on; the message says what to change."""
+
+
+@dataclass(frozen=True, eq=False)
+class Photographs:
+    """Labelled photographs: `images` are uint8 RGB `(height, width, 3)` of any size, `labels` int32 `(n,)`."""
+
+    images: tuple[np.ndarray, ...]
+    labels: np.ndarray
+    files: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def digests(self) -> list[str]:
+        """Return a name for the content of each image, whatever its file is called."""
+        return [hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()[:24] for image in self.images]
+
+    def squares(self, side: int) -> np.ndarray:
+        """Return the middle square of each image, uint8 `(n, side, side, 3)`."""
+        return squares(self.images, side)
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """What a folder holds: the images to train on, and those of further splits, which are looked at once, at the end."""
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Photographs
+    held_out: Photographs | None
+    problems: tuple[str, ...]
+    fingerprint: str
+    stand_in: bool = False
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of training images of each class."""
+        sizes = np.bincount(self.train.labels, minlength=len(self.class_names))
+        return dict(zip(self.class_names, map(int, sizes), strict=True))
+
+    def scarce(self) -> dict[str, int]:
+        """Return the classes with so few images that little can be said of them, and how many they have."""
+        return {name: count for name, count in self.counts().items() if count < SCARCE}
+
+
+def read(path: Path | str) -> Collection:
+    """Read `class/image` or `split/class/image`, or a data set of images by its name, such as "hymenoptera".
+
+    Of several splits, one called "train" or "training" is trained on and the others are held out; without one, all
+    images are pooled.
+
+    Raises:
+        FolderError: no such folder, no images in it, fewer than two classes, more than 1,000, or a class with fewer
+            than five training images.
+    """
+    try:
+        tree = data.load(str(path)) if str(path) in data.RECORDS else data.load(Path(path))
+    except ValueError as error:
+        raise FolderError(str(error)) from None
+    if not isinstance(tree, ImageTree):
+        raise FolderError(f"Expected a folder of images, or the name of one. Received: {str(path)!r}, which is arrays")
+    names = [split for split in tree.images if split.lower() in FOR_TRAINING] or list(tree.images)
+    collection = Collection(
+        tree.name,
+        tree.class_names,
+        _joined(tree, names),
+        _joined(tree, others) if (others := [split for split in tree.images if split not in names]) else None,
+        tree.problems,
+        tree.fingerprint,
+        tree.stand_in,
+    )
+    _check(collection)
+    return collection
+
+
+def _joined(tree: ImageTree, splits: Sequence[str]) -> Photographs:
+    return Photographs(
+        tuple(image for split in splits for image in tree.images[split]),
+        np.concatenate([tree.labels[split] for split in splits]),
+        tuple(file for split in splits for file in tree.files[split]),
+    )
+
+
+def _check(collection: Collection) -> None:
+    counts = collection.counts()
+    if len(counts) < 2:
+        raise FolderError(
+            f"Expected at least two classes, each a folder of its own: class/image. Received: {list(counts)}"
+        )
+    if len(counts) > MOST_CLASSES:
+        raise FolderError(
+            f"Expected at most {MOST_CLASSES:,} classes; is each photograph in a folder of its own? "
+            f"Received: {len(counts):,} classes of {len(collection.train):,} images"
+        )
+    few = {name: count for name, count in counts.items() if count < FEWEST}
+    if few:
+        raise FolderError(
+            f"Expected at least {FEWEST} training images of each class: add some, or take the class out. Received: {few}"
+        )
