@@ -1,27 +1,25 @@
 """Compare ways to classify photographs by repeated cross-validation on the same folds, and decide by a paired test."""
 
 import functools
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 from scipy import stats as scipy_stats
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import RepeatedStratifiedKFold, StratifiedKFold
+from sklearn.model_selection import RepeatedStratifiedKFold
 
 from tlkeras.experiments.stats import adjust
 from tlkeras.own_images.backbones import Backbone
 from tlkeras.own_images.folder import Photographs
 from tlkeras.transfer import finetune, strategies
-from tlkeras.transfer.probe import STRENGTHS, unit_rows
+from tlkeras.transfer.probe import Probe, fit_probe, unit_rows
 
 FOLDS = 5
 LEVEL = 0.05  # of the test that decides whether a more expensive way is better
 FINE_TUNED = ("freeze_some",)  # of the slides' strategies, beside the probe, which is their "freeze_base"
 EPOCHS, HEAD_EPOCHS = 10, 5
+AT_ONCE = 32  # images in a forward pass
 Features = Mapping[str, np.ndarray]  # network -> (n, channels)
 
 
@@ -51,55 +49,9 @@ def candidates(backbones: Sequence[Backbone]) -> list[Candidate]:
     ]
 
 
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """A linear classifier of features of length 1: `weights` `(features, classes)` and `bias` `(classes,)`."""
-
-    weights: np.ndarray
-    bias: np.ndarray
-
-    def probabilities(self, rows: np.ndarray) -> np.ndarray:
-        """Return the probabilities of each class, `(n, classes)`."""
-        logits = rows @ self.weights + self.bias
-        odds = np.exp(logits - logits.max(1, keepdims=True))
-        return odds / odds.sum(1, keepdims=True)
-
-
 def joined(features: Features, backbones: Sequence[Backbone]) -> np.ndarray:
     """Return the features of several networks side by side, each scaled to length 1, `(n, sum of the channels)`."""
     return np.concatenate([unit_rows(features[backbone.network]) for backbone in backbones], axis=1)
-
-
-def fit_linear(rows: np.ndarray, labels: np.ndarray, *, seed: int) -> Linear:
-    """Fit logistic regression; its strength is chosen by cross-validation inside the given images.
-
-    Args:
-        rows: `(n, features)`, see `joined`.
-        labels: `(n,)` integers 0..classes-1, each class at least twice.
-        seed: of the inner folds.
-    """
-    folds = StratifiedKFold(min(FOLDS, int(np.bincount(labels).min())), shuffle=True, random_state=seed)
-    parts = list(folds.split(rows, labels))
-
-    def loss(strength: float) -> float:
-        losses = []
-        for inside, outside in parts:
-            chances = _regression(rows[inside], labels[inside], strength).probabilities(rows[outside])
-            losses.append(-np.log(np.maximum(chances[np.arange(len(outside)), labels[outside]], 1e-12)))
-        return float(np.concatenate(losses).mean())
-
-    return _regression(rows, labels, min(STRENGTHS, key=loss))
-
-
-def _regression(rows: np.ndarray, labels: np.ndarray, strength: float) -> Linear:
-    classifier = LogisticRegression(C=strength, max_iter=200)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the folds judge what is reached
-        classifier.fit(rows, labels)
-    weights, bias = classifier.coef_.T, classifier.intercept_
-    if weights.shape[1] == 1:  # two classes share one vector
-        weights, bias = np.concatenate([-weights, weights], 1) / 2, np.array([-bias[0], bias[0]]) / 2
-    return Linear(weights, bias)
 
 
 def folds(labels: np.ndarray, *, repeats: int, seed: int) -> list[list[tuple[np.ndarray, np.ndarray]]]:
@@ -117,12 +69,11 @@ def folds(labels: np.ndarray, *, repeats: int, seed: int) -> list[list[tuple[np.
 
 @dataclass(eq=False)
 class Score:
-    """What a candidate says of images that it was not trained on: `(repeats, n, classes)`, and the seconds it took."""
+    """What a candidate says of images it was not trained on, `(repeats, n, classes)`, and the seconds that it took."""
 
     candidate: Candidate
     probabilities: np.ndarray
     seconds: float
-    skipped: str = ""  # why it was not run to the end
 
     def accuracies(self, labels: np.ndarray, parts: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]) -> np.ndarray:
         """Return the accuracy in each fold of each repeat, 0..1, `(repeats * folds,)`."""
@@ -148,10 +99,10 @@ def predict_fold(
     labels = photographs.labels
     if candidate.strategy == "probe":
         rows = joined(features, candidate.backbones)
-        return fit_linear(rows[inside], labels[inside], seed=seed).probabilities(rows[outside])
+        return fit_probe([rows[inside]], labels[inside], seed=seed).probabilities([rows[outside]])
     images = _squares(photographs, candidate.side)
     model = fine_tuned(candidate, images[inside], labels[inside], int(labels.max()) + 1, seed=seed)
-    return np.asarray(model.predict(images[outside], verbose=0), np.float64)
+    return predicted(model, images[outside])
 
 
 @functools.lru_cache(2)
@@ -175,18 +126,35 @@ def finished(
     if candidate.strategy != "probe":
         images = _squares(photographs, candidate.side)
         return fine_tuned(candidate, images, photographs.labels, len(class_names), seed=seed)
-    linear = fit_linear(joined(features, candidate.backbones), photographs.labels, seed=seed)
+    probe = fit_probe([joined(features, candidate.backbones)], photographs.labels, seed=seed)
     bases = [backbone.extractor() for backbone in candidate.backbones]
     inputs = bases[0].input if len(bases) == 1 else keras.Input((candidate.side, candidate.side, 3), name="image")
     rows = [
-        keras.layers.UnitNormalization(name=f"{backbone.network}_unit")(base.output if len(bases) == 1 else base(inputs))
+        keras.layers.UnitNormalization(name=f"{backbone.network}_unit")(
+            base.output if len(bases) == 1 else base(inputs)
+        )
         for backbone, base in zip(candidate.backbones, bases, strict=True)
     ]
-    together = rows[0] if len(rows) == 1 else keras.layers.Concatenate(name="features")(rows)
+    if len(rows) > 1:
+        rows = [keras.layers.UnitNormalization(name="unit")(keras.layers.Concatenate(name="features")(rows))]
     head = keras.layers.Dense(len(class_names), activation="softmax", name="predictions")
-    model = keras.Model(inputs, head(together), name="own_images")
-    head.set_weights([linear.weights, linear.bias])
+    model = keras.Model(inputs, head(rows[0]), name="own_images")
+    head.set_weights(_softmax_weights(probe))
     return model
+
+
+def _softmax_weights(probe: Probe) -> list[np.ndarray]:
+    """Return the calibrated probe as weights and biases of a softmax; two classes share one vector of the probe."""
+    weights, bias = probe.weights / probe.temperature, np.asarray(probe.bias) / probe.temperature
+    if weights.ndim == 1:
+        weights, bias = np.stack([-weights, weights], axis=1) / 2, np.array([-bias, bias]) / 2
+    return [weights, bias]
+
+
+def predicted(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Return the outputs of a model for images `(n, height, width, 3)`, float64 `(n, classes)`."""
+    parts = [images[start : start + AT_ONCE] for start in range(0, len(images), AT_ONCE)]
+    return np.concatenate([keras.ops.convert_to_numpy(model(part, training=False)) for part in parts]).astype(float)
 
 
 def cross_validate(
@@ -203,7 +171,9 @@ def cross_validate(
             yield repeat, number, predict_fold(candidate, photographs, features, inside, outside, seed=seed + repeat)
 
 
-def interval(values: np.ndarray, *, train_share: float = 1 - 1 / FOLDS, confidence: float = 0.95) -> tuple[float, float]:
+def interval(
+    values: np.ndarray, *, train_share: float = 1 - 1 / FOLDS, confidence: float = 0.95
+) -> tuple[float, float]:
     """Return the interval of a mean over folds, or of a mean difference of two candidates on the same folds.
 
     The training images of the folds overlap, so that their scores vary together; the variance is corrected for it.

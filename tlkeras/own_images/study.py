@@ -1,0 +1,346 @@
+"""From a folder of photographs to a chosen, tested and saved model: what `adapt PATH` and notebook 00 do."""
+
+import csv
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from tlkeras import _files
+from tlkeras.data.images import NotAnImageError, decode_image, squares
+from tlkeras.experiments import environment
+from tlkeras.models import portable
+from tlkeras.own_images import backbones as backbones_file
+from tlkeras.own_images import comparison, folder, page
+from tlkeras.own_images.backbones import Backbone
+from tlkeras.own_images.comparison import Candidate, Score
+from tlkeras.own_images.findings import Adapted, describe, prediction_rows
+from tlkeras.own_images.folder import Collection
+from tlkeras.transfer import strategies, transferability
+
+SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)  # of the training images of a fold, for the learning curve
+DRAWS = 500  # of the folds, for the interval of its forecast
+NEEDED_BYTES = 200 * 2**20  # on the disk of the output: the model, the report, and what is kept of the comparison
+LONGER_SIDE = 256  # pixels of the shorter side to which larger photographs are shrunk
+
+
+class InterruptedStudy(RuntimeError):
+    """Somebody pressed Ctrl-C; the message says what is kept and how to go on."""
+
+
+def adapt_images(
+    path: Path | str,
+    out: Path | str | None = "own_images",
+    *,
+    backbones: Sequence[str] | None = None,
+    budget: float = 5.0,
+    repeats: int = 2,
+    seed: int = 0,
+) -> Adapted:
+    """Find the way to classify photographs that is decided to be the best, and save a model of it.
+
+    Ways are compared by repeated stratified cross-validation on the same folds: linear probes of every backbone, of all
+    together, and fine-tuning of the uppermost layers as far as the time allows. The cheapest is chosen, unless another
+    is better at p < 0.05 (see `comparison.decide`). Features are computed once for each image and backbone, and kept
+    between calls. Called again with the same arguments after an interruption, it goes on where it was.
+
+    Args:
+        path: of a folder `class/image` or `split/class/image`, or the name of a data set of images.
+        out: folder for model.keras, predictions.csv, run.json and report.html; None writes nothing.
+        backbones: networks out of "squeezenet", "alexnet", "vgg16"; None is every one that can be had.
+        budget: minutes after which no further fine-tuning begins; probes are always run.
+        repeats: how often the images are dealt into five folds.
+        seed: of the folds and of the training.
+
+    Returns:
+        What was found out; `files` are the paths that were written.
+
+    Raises:
+        FolderError: no classifier can be trained on what is there; the message says what to change.
+        ValueError: an unknown backbone, or no repeats.
+        WeightsUnavailableError: no backbone can be had.
+        OSError: the output cannot be written, or there is not enough space; nothing is half written.
+        InterruptedStudy: Ctrl-C.
+    """
+    started, settings = time.perf_counter(), {"budget": budget, "repeats": repeats, "seed": seed}
+    if repeats < 1 or budget < 0:
+        raise ValueError(f"Expected at least one repeat, and a budget of 0 or more. Received: {repeats}, {budget}")
+    folder_out = None if out is None else Path(out)
+    if folder_out:
+        _check_output(folder_out)
+    collection = folder.read(path)
+    found, missing = backbones_file.available(backbones)
+    plan, parts = comparison.candidates(found), comparison.folds(collection.train.labels, repeats=repeats, seed=seed)
+    total = len(found) * len(collection.train) + len(plan) * repeats * comparison.FOLDS
+    try:
+        with environment.no_retracing_warnings(), _files.progress(None, "features", total=total, unit="step") as bar:
+            features = {
+                backbone.network: backbones_file.features(backbone, collection.train, told=bar.update)
+                for backbone in found
+            }
+            bar.set_description("comparing")
+            study = _Comparison(collection, features, parts, started + 60 * budget, seed, folder_out, bar)
+            scores = [score for candidate in plan if (score := study.score(candidate, found))]
+    except KeyboardInterrupt:
+        kept = f" and {folder_out / 'finished'}" if folder_out else ""
+        raise InterruptedStudy(
+            f"Interrupted. What was computed is kept in {backbones_file.home() / 'features'}{kept}; "
+            "the same call goes on from there."
+        ) from None
+    accuracies = {score.candidate.name: score.accuracies(collection.train.labels, parts) for score in scores}
+    chosen, rows = comparison.decide(scores, accuracies)
+    probabilities = next(score for score in scores if score.candidate is chosen).probabilities.mean(0)
+    ranked = _transferability(found, features, collection.train.labels)
+    adapted = Adapted(
+        collection,
+        found,
+        missing,
+        features,
+        strategies.recommend(min(collection.counts().values()), max(row["similarity"] for row in ranked)),
+        ranked,
+        scores,
+        rows,
+        study.skipped,
+        chosen,
+        probabilities,
+        learning_curve(chosen, features, collection.train.labels, parts[0], seed=seed),
+        folder.near_duplicates(collection.train)
+        + (folder.near_duplicates(collection.train, collection.held_out) if collection.held_out else []),
+        settings,
+    )
+    adapted.model = portable(comparison.finished(chosen, collection.train, features, collection.class_names, seed=seed))
+    if collection.held_out:
+        adapted.held_out = comparison.predicted(adapted.model, collection.held_out.squares(chosen.side))
+    adapted.seconds = time.perf_counter() - started
+    if folder_out:
+        write(adapted, folder_out, path)
+    return adapted
+
+
+class _Comparison:
+    """Runs candidates fold by fold, keeps each fold as it is finished, and minds the time."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        features: Mapping[str, np.ndarray],
+        parts: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]],
+        deadline: float,
+        seed: int,
+        out: Path | None,
+        bar: tqdm,
+    ) -> None:
+        self.collection, self.features, self.parts, self.deadline = collection, features, parts, deadline
+        self.seed, self.out, self.bar = seed, out, bar
+        self.skipped: dict[str, str] = {}
+
+    def score(self, candidate: Candidate, found: Sequence[Backbone]) -> Score | None:
+        """Return what a candidate says of each image, or None where the time does not suffice for it."""
+        path = self._path(candidate, found)
+        score = self._kept(candidate, path)
+        for repeat, members in enumerate(self.parts):
+            for inside, outside in members:
+                if np.isnan(score.probabilities[repeat, outside]).any():
+                    if not self._affordable(score):
+                        self.bar.update(int(np.isnan(score.probabilities[..., 0]).any(1).sum()) * comparison.FOLDS)
+                        return None
+                    started = time.perf_counter()
+                    score.probabilities[repeat, outside] = comparison.predict_fold(
+                        candidate, self.collection.train, self.features, inside, outside, seed=self.seed + repeat
+                    )
+                    score.seconds += time.perf_counter() - started
+                    if path:
+                        kept = {"probabilities": score.probabilities, "seconds": np.array(score.seconds)}
+                        _files.write_arrays(path, kept)
+                self.bar.update(1)
+        return score
+
+    def _affordable(self, score: Score) -> bool:
+        """Return whether the folds that are left end in time, judged by those that are done; a probe always does."""
+        if score.candidate.strategy == "probe":
+            return True
+        folds = len(self.parts) * comparison.FOLDS
+        done = round(folds * float(np.mean(~np.isnan(score.probabilities[..., 0]))))
+        left = self.deadline - time.perf_counter()
+        needed = score.seconds / done * (folds - done) if done else 0.0
+        if needed <= left:
+            return True
+        told = f"about {needed / 60:.0f} more minutes" if done else "unknown minutes"
+        self.skipped[score.candidate.name] = f"not run to the end: {told} needed, {max(left, 0) / 60:.0f} left"
+        return False
+
+    def _path(self, candidate: Candidate, found: Sequence[Backbone]) -> Path | None:
+        """Return where the folds of a candidate are kept; another folder, seed or network has another name."""
+        if self.out is None:
+            return None
+        weights = [backbone.fingerprint for backbone in candidate.backbones]
+        named = [self.collection.fingerprint, candidate.name, weights, self.seed, len(self.parts)]
+        named += [comparison.EPOCHS, comparison.HEAD_EPOCHS] if candidate.strategy != "probe" else []
+        digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()[:12]
+        return self.out / "finished" / f"{digest}.npz"
+
+    def _kept(self, candidate: Candidate, path: Path | None) -> Score:
+        shape = (len(self.parts), len(self.collection.train), len(self.collection.class_names))
+        if path and path.exists():
+            try:
+                stored = _files.read_arrays(path)
+                if stored["probabilities"].shape == shape:
+                    return Score(candidate, stored["probabilities"], float(stored["seconds"]))
+            except (ValueError, KeyError):
+                pass  # damaged: computed again
+        return Score(candidate, np.full(shape, np.nan), 0.0)
+
+
+def _transferability(found: Sequence[Backbone], features: Mapping[str, np.ndarray], labels: np.ndarray) -> list[dict]:
+    """Return LogME and similarity of each backbone, the most promising first."""
+    rows = [
+        {
+            "backbone": backbone.network,
+            "weights": backbone.weights,
+            "stand_in": backbone.stand_in,
+            "logme": transferability.logme(features[backbone.network], labels),
+            "similarity": transferability.similarity(features[backbone.network], labels),
+        }
+        for backbone in found
+    ]
+    return sorted(rows, key=lambda row: -row["logme"])
+
+
+def learning_curve(
+    candidate: Candidate,
+    features: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    members: Sequence[tuple[np.ndarray, np.ndarray]],
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the accuracy of a probe with fewer images, and what twice as many would bring if it goes on like this.
+
+    Args:
+        candidate: whose features are probed, fine-tuned or not.
+        features: of all images, by network.
+        labels: `(n,)`.
+        members: the folds of one repeat.
+        seed: of the smaller draws.
+
+    Returns:
+        "rows" (images, accuracy), and "forecast" (images, accuracy, ci_low, ci_high): errors fall as a power of the
+        number of images, fitted by least squares on logarithms; the interval is over resampled folds.
+    """
+    rows = comparison.joined(features, candidate.backbones)
+    sizes, wrong = np.zeros(len(SHARES)), np.zeros((len(members), len(SHARES)))
+    generator = np.random.default_rng(seed)
+    for fold, (inside, outside) in enumerate(members):
+        shuffled = generator.permutation(inside)
+        for column, share in enumerate(SHARES):
+            drawn = _share(shuffled, labels, share)
+            probe = comparison.fit_probe([rows[drawn]], labels[drawn], seed=seed)
+            chances = probe.probabilities([rows[outside]])
+            wrong[fold, column] = np.mean(chances.argmax(1) != labels[outside])
+            sizes[column] += len(drawn) / len(members)
+    doubled = 2 * len(labels)
+    drawn_folds = generator.integers(0, len(members), (DRAWS, len(members)))
+    forecasts = [1 - _power_law(sizes, wrong[chosen].mean(0), len(labels), doubled) for chosen in drawn_folds]
+    low, high = np.quantile(forecasts, (0.025, 0.975))
+    return {
+        "rows": [
+            {"images": round(n), "accuracy": float(1 - error)} for n, error in zip(sizes, wrong.mean(0), strict=True)
+        ],
+        "forecast": {
+            "images": doubled,
+            "accuracy": float(1 - _power_law(sizes, wrong.mean(0), len(labels), doubled)),
+            "ci_low": float(low),
+            "ci_high": float(high),
+        },
+    }
+
+
+def _share(members: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
+    """Return the first images of each class, a share of them but at least two."""
+    parts = [members[labels[members] == label] for label in np.unique(labels)]
+    return np.concatenate([part[: max(2, round(share * len(part)))] for part in parts])
+
+
+def _power_law(sizes: np.ndarray, errors: np.ndarray, images: int, wanted: int) -> float:
+    """Return the error at `wanted` images by a power law; without any error, half an image counts as wrong."""
+    slope, level = np.polyfit(np.log(sizes), np.log(np.maximum(errors, 0.5 / images)), 1)
+    return float(np.exp(level + min(slope, 0.0) * np.log(wanted)))
+
+
+def _check_output(out: Path) -> None:
+    """Find out before hours of training whether the output can be written.
+
+    Raises:
+        OSError: a file is in the way, the folder cannot be written, or the disk is too full.
+    """
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"Expected a folder for the output. Received: {out}, which is a file")
+    _files.write_text(out / "run.json.test", "")
+    (out / "run.json.test").unlink()
+    if (free := shutil.disk_usage(out).free) < NEEDED_BYTES:
+        raise OSError(f"Expected {NEEDED_BYTES >> 20} MiB free for the output in {out}. Received: {free >> 20} MiB")
+
+
+def write(adapted: Adapted, out: Path, path: Path | str) -> None:
+    """Write model.keras, predictions.csv, run.json and report.html, each whole or not at all."""
+    assert adapted.model is not None, "a study that is written has a model"
+    adapted.files = {name: out / name for name in ("model.keras", "predictions.csv", "run.json", "report.html")}
+    with _files.replacing(adapted.files["model.keras"]) as partial:
+        adapted.model.save(partial)
+    with _files.replacing(adapted.files["predictions.csv"]) as partial:
+        _write_rows(partial, prediction_rows(adapted))
+    record = describe(adapted, path)
+    _files.write_text(adapted.files["run.json"], json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    _files.write_text(adapted.files["report.html"], page.render(adapted, record))
+
+
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, Any]]:
+    """Classify image files by a model that `adapt_images` saved.
+
+    Args:
+        model: the .keras file, or its folder; run.json beside it has the names of the classes.
+        images: files, or folders of files.
+
+    Returns:
+        A row of each: file, predicted, probability (0..1); or file and problem, where it is no image.
+
+    Raises:
+        ValueError: no model there, or no images.
+    """
+    path = Path(model) / "model.keras" if Path(model).is_dir() else Path(model)
+    files = [file for image in images for file in _files_in(Path(image))]
+    if not path.is_file() or not files:
+        raise ValueError(f"Expected a saved model, and images. Received: {str(path)!r}, {len(files)} images")
+    network = keras.models.load_model(path)
+    side, classes = network.input_shape[1], network.output_shape[-1]
+    beside = path.with_name("run.json")
+    names = json.loads(beside.read_text(encoding="utf-8"))["class_names"] if beside.exists() else range(classes)
+    rows = []
+    for file in _files.progress(files, "predicting"):
+        try:
+            image = decode_image(file.read_bytes(), LONGER_SIDE)
+        except (NotAnImageError, OSError) as error:
+            rows.append({"file": str(file), "problem": str(error)})
+            continue
+        (chances,) = comparison.predicted(network, squares([image], side))
+        best = int(chances.argmax())
+        rows.append({"file": str(file), "predicted": str(names[best]), "probability": round(float(chances[best]), 5)})
+    return rows
+
+
+def _files_in(path: Path) -> list[Path]:
+    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
