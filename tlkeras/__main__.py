@@ -1,4 +1,4 @@
-"""Command line: `python -m tlkeras run | table | bench | data | pretrain`."""
+"""Command line: `python -m tlkeras run | table | bench | data | pretrain | adapt | predict`."""
 
 import argparse
 import importlib
@@ -53,6 +53,20 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="what is cached, from which source, fingerprint, licence")
     data.add_argument("name", nargs="?", help="fetch this data set if it is not there, and describe it")
     data.set_defaults(command=_data)
+    adapt = commands.add_parser("adapt", help="find the best way to classify your own photographs, and save a model")
+    adapt.add_argument("path", help="a folder class/image or split/class/image, or the name of a data set of images")
+    adapt.add_argument("--out", default="own_images", help="folder for model, report and predictions")
+    adapt.add_argument("--backbone", action="append", help="only this network (may be repeated)")
+    adapt.add_argument(
+        "--budget", type=float, default=5.0, help="minutes for fine-tuning; probes always run (default: 5)"
+    )
+    adapt.add_argument("--repeats", type=int, default=2, help="how often the images are dealt into folds (default: 2)")
+    adapt.add_argument("--seed", type=int, default=0)
+    adapt.set_defaults(command=_adapt)
+    predict = commands.add_parser("predict", help="classify images by a model that `adapt` saved")
+    predict.add_argument("model", help="the folder or the .keras file")
+    predict.add_argument("images", nargs="+", help="files, or folders of files")
+    predict.set_defaults(command=_predict)
     pretrain = commands.add_parser("pretrain", help="train the shipped source networks again")
     pretrain.add_argument("name", nargs="*", help=f"{', '.join(TRAINED)}; default: all, three hours on two cores")
     pretrain.set_defaults(command=_pretrain)
@@ -115,6 +129,35 @@ def _data(options: argparse.Namespace) -> None:
     used = {f"used {key}": value for key, value in loaded.items() if key != "name"}
     for row in data.status(options.name):
         print("\n    ".join([row["name"], *(f"{k}: {v}" for k, v in {**row, **used}.items() if k != "name")]))
+
+
+def _adapt(options: argparse.Namespace) -> None:
+    startup.quiet_start()
+    import pandas as pd
+
+    from tlkeras.own_images import adapt_images, page
+
+    adapted = adapt_images(
+        options.path,
+        options.out,
+        backbones=options.backbone,
+        budget=options.budget,
+        repeats=options.repeats,
+        seed=options.seed,
+    )
+    print(pd.DataFrame(adapted.rows).to_string(index=False, float_format="{:.3f}".format, na_rep=""))
+    print(page.summary(adapted))
+    for remark in page.remarks(adapted):
+        print(f"    {remark}")
+    print("\n".join(str(path) for path in adapted.files.values()))
+
+
+def _predict(options: argparse.Namespace) -> None:
+    startup.quiet_start()
+    from tlkeras.own_images import predict
+
+    for row in predict(options.model, options.images):
+        print("\t".join(str(value) for value in row.values()))
 
 
 def _pretrain(options: argparse.Namespace) -> None:

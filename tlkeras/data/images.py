@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tlkeras import _files
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
+WHOLE = "all"  # the split of a tree without splits
 SMALLEST = 8  # pixels; smaller ones are placeholders and counters of web pages
 
 
@@ -175,7 +176,8 @@ def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
     """Read a tree; whatever is wrong with a file ends as a problem, never as an exception.
 
     Args:
-        root: its folders are the splits, their folders the classes.
+        root: its folders are the splits, their folders the classes. If none of them has folders, they are the classes
+            themselves, of one split that is called "all".
         short_side: pixels to which larger images are shrunk; None keeps them.
 
     Returns:
@@ -187,7 +189,7 @@ def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
     digest = hashlib.sha256()
     for split, label, path in _files.progress(paths, "reading images"):
         members = by_split.setdefault(split, {}).setdefault(label, [])
-        name = f"{split}/{label}/{_text(path.name)}"
+        name = f"{label}/{_text(path.name)}" if split == WHOLE else f"{split}/{label}/{_text(path.name)}"
         try:
             content = _content(path)
             members.append((name, decode_image(content, short_side)))
@@ -200,6 +202,12 @@ def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
 def _image_paths(root: Path, problems: list[str]) -> list[tuple[str, str, Path]]:
     """Return split, class and path of everything in the class folders; what lies beside folders is a problem."""
     paths = []
+    if _is_flat(root):
+        for label in _folders(root, "", problems):
+            members = _listed(label, _text(label.name), problems)
+            paths += [(WHOLE, _text(label.name), path) for path in members]
+            problems += [] if members else [f"{_text(label.name)}: no files"]
+        return paths
     for split in _folders(root, "", problems):
         for label in _folders(split, f"{_text(split.name)}/", problems):
             place = f"{_text(split.name)}/{_text(label.name)}"
@@ -207,6 +215,13 @@ def _image_paths(root: Path, problems: list[str]) -> list[tuple[str, str, Path]]
             paths += [(_text(split.name), _text(label.name), path) for path in members]
             problems += [] if members else [f"{place}: no files"]
     return paths
+
+
+def _is_flat(root: Path) -> bool:
+    """Whether a tree is class/image: there are folders with files in them, and none with folders."""
+    folders = [path for path in _listed(root, "", []) if path.is_dir()]
+    members = [path for folder in folders for path in _listed(folder, "", [])]
+    return bool(members) and not any(path.is_dir() for path in members)
 
 
 def _folders(folder: Path, place: str, problems: list[str]) -> list[Path]:

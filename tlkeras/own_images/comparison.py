@@ -1,7 +1,7 @@
 """Compare ways to classify photographs by repeated cross-validation on the same folds, and decide by a paired test."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -128,14 +128,13 @@ def finished(
         return fine_tuned(candidate, images, photographs.labels, len(class_names), seed=seed)
     probe = fit_probe([joined(features, candidate.backbones)], photographs.labels, seed=seed)
     bases = [backbone.extractor() for backbone in candidate.backbones]
-    inputs = bases[0].input if len(bases) == 1 else keras.Input((candidate.side, candidate.side, 3), name="image")
+    together = len(bases) > 1
+    inputs = keras.Input((candidate.side, candidate.side, 3), name="image") if together else bases[0].input
     rows = [
-        keras.layers.UnitNormalization(name=f"{backbone.network}_unit")(
-            base.output if len(bases) == 1 else base(inputs)
-        )
+        keras.layers.UnitNormalization(name=f"{backbone.network}_unit")(base(inputs) if together else base.output)
         for backbone, base in zip(candidate.backbones, bases, strict=True)
     ]
-    if len(rows) > 1:
+    if together:
         rows = [keras.layers.UnitNormalization(name="unit")(keras.layers.Concatenate(name="features")(rows))]
     head = keras.layers.Dense(len(class_names), activation="softmax", name="predictions")
     model = keras.Model(inputs, head(rows[0]), name="own_images")
@@ -155,20 +154,6 @@ def predicted(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Return the outputs of a model for images `(n, height, width, 3)`, float64 `(n, classes)`."""
     parts = [images[start : start + AT_ONCE] for start in range(0, len(images), AT_ONCE)]
     return np.concatenate([keras.ops.convert_to_numpy(model(part, training=False)) for part in parts]).astype(float)
-
-
-def cross_validate(
-    candidate: Candidate,
-    photographs: Photographs,
-    features: Features,
-    parts: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]],
-    *,
-    seed: int,
-) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield repeat, fold and the probabilities of the fold's validation images, one fold after the other."""
-    for repeat, members in enumerate(parts):
-        for number, (inside, outside) in enumerate(members):
-            yield repeat, number, predict_fold(candidate, photographs, features, inside, outside, seed=seed + repeat)
 
 
 def interval(

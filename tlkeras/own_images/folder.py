@@ -43,7 +43,7 @@ class Photographs:
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """What a folder holds: the images to train on, and those of further splits, which are looked at once, at the end."""
+    """What a folder holds: the images to train on, and those of further splits, which are looked at once at the end."""
 
     name: str
     class_names: tuple[str, ...]
@@ -115,7 +115,8 @@ def _check(collection: Collection) -> None:
     few = {name: count for name, count in counts.items() if count < FEWEST}
     if few:
         raise FolderError(
-            f"Expected at least {FEWEST} training images of each class: add some, or take the class out. Received: {few}"
+            f"Expected at least {FEWEST} training images of each class: add some, or take the class out. "
+            f"Received: {few}"
         )
 
 

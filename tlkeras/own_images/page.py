@@ -131,15 +131,15 @@ def summary(adapted: Adapted) -> str:
     row = next(row for row in adapted.rows if row["chosen"])
     others = [other for other in adapted.rows if other["accuracy"] > row["accuracy"]]
     said = (
-        f"{adapted.chosen.name[0].upper()}{adapted.chosen.name[1:]} was chosen: it is right on {row['accuracy']:.1%} of "
+        f"Chosen: {adapted.chosen.name}. It is right on {row['accuracy']:.1%} of the "
         f"images that it was not trained on (95 % interval {row['ci_low']:.1%} to {row['ci_high']:.1%}, "
         f"n = {len(adapted.labels)})."
     )
     if others:
         best = max(others, key=lambda other: other["accuracy"])
         said += (
-            f" {best['candidate'][0].upper()}{best['candidate'][1:]} scored higher ({best['accuracy']:.1%}), but that it is "
-            f"better than the cheapest is not decided (p = {best['p']:.2f})."
+            f" Higher scored: {best['candidate']} ({best['accuracy']:.1%}), but that it is better than the cheapest "
+            f"is not decided (p = {best['p']:.2f})."
         )
     held_out = adapted.held_out_accuracy()
     if held_out:
@@ -232,8 +232,8 @@ code { overflow-wrap: anywhere; } footer { margin-top: 2rem; font-size: .85rem; 
 <h2>Before you trust it</h2>
 <ul>$remarks</ul>
 <h2>The ways that were compared</h2>
-<p>Cheapest first. The cheapest is chosen unless another is better at p &lt; 0.05: a t-test on the differences in the same
-folds, corrected for their common training images, and by Holm for the number of ways.</p>
+<p>Cheapest first. The cheapest is chosen unless another is better at p &lt; 0.05: a t-test on the differences in the
+same folds, corrected for their common training images, and by Holm for the number of ways.</p>
 <div class="wide">$candidates</div>
 <p>What the features promise without any training (LogME: more is better; similarity: 0 to 1):</p>
 <div class="wide">$transferability</div>

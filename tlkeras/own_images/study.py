@@ -329,7 +329,7 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
     side, classes = network.input_shape[1], network.output_shape[-1]
     beside = path.with_name("run.json")
     names = json.loads(beside.read_text(encoding="utf-8"))["class_names"] if beside.exists() else range(classes)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for file in _files.progress(files, "predicting"):
         try:
             image = decode_image(file.read_bytes(), LONGER_SIDE)
