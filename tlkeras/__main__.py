@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     adapt.add_argument("--out", default="own_images", help="folder for model, report and predictions")
     adapt.add_argument("--backbone", action="append", help="only this network (may be repeated)")
     adapt.add_argument(
-        "--budget", type=float, default=5.0, help="minutes for fine-tuning; probes always run (default: 5)"
+        "--budget", type=float, default=5.0, help="minutes, after which nothing is fine-tuned (default: 5)"
     )
     adapt.add_argument("--repeats", type=int, default=2, help="how often the images are dealt into folds (default: 2)")
     adapt.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,7 @@
 """Compare ways to classify photographs by repeated cross-validation on the same folds, and decide by a paired test."""
 
 import functools
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ from sklearn.model_selection import RepeatedStratifiedKFold
 from tlkeras.experiments.stats import adjust
 from tlkeras.own_images.backbones import Backbone
 from tlkeras.own_images.folder import Photographs
-from tlkeras.transfer import finetune, strategies
+from tlkeras.transfer import finetune, freezing, strategies
+from tlkeras.transfer.features import compiled_forward
 from tlkeras.transfer.probe import Probe, fit_probe, unit_rows
 
 FOLDS = 5
@@ -20,6 +22,7 @@ LEVEL = 0.05  # of the test that decides whether a more expensive way is better
 FINE_TUNED = ("freeze_some",)  # of the slides' strategies, beside the probe, which is their "freeze_base"
 EPOCHS, HEAD_EPOCHS = 10, 5
 AT_ONCE = 32  # images in a forward pass
+TIMED = 8  # images in the forward pass that is timed
 Features = Mapping[str, np.ndarray]  # network -> (n, channels)
 
 
@@ -117,6 +120,25 @@ def fine_tuned(candidate: Candidate, images: np.ndarray, labels: np.ndarray, cla
     plan = strategies.phases(model, candidate.strategy, epochs=EPOCHS, head_epochs=HEAD_EPOCHS)
     finetune(model, (images, labels), None, plan, seed=seed)
     return model
+
+
+def expected_seconds(candidate: Candidate, images: int, classes: int) -> float:
+    """Estimate the seconds of fine-tuning a candidate once, from its operations and a timed forward pass.
+
+    Args:
+        candidate: that is fine-tuned.
+        images: to train on.
+        classes: of the new head.
+    """
+    model = candidate.backbones[0].classifier(classes)
+    batch, forward = np.zeros((TIMED, candidate.side, candidate.side, 3), np.float32), compiled_forward(model)
+    forward(batch)  # traces
+    started = time.perf_counter()
+    forward(batch)
+    rate = TIMED * sum(freezing.forward_flops(model).values()) / (time.perf_counter() - started)
+    plan = strategies.phases(model, candidate.strategy, epochs=EPOCHS, head_epochs=HEAD_EPOCHS)
+    flops = sum(freezing.training_flops(model, p.train, images, p.epochs, cached=True) for p in plan)
+    return flops / rate
 
 
 def finished(

@@ -163,17 +163,24 @@ class _Comparison:
         return score
 
     def _affordable(self, score: Score) -> bool:
-        """Return whether the folds that are left end in time, judged by those that are done; a probe always does."""
-        if score.candidate.strategy == "probe":
+        """Return whether the folds that are left end in time: by those that are done, or an estimate; a probe does."""
+        candidate = score.candidate
+        if candidate.strategy == "probe":
             return True
         folds = len(self.parts) * comparison.FOLDS
         done = round(folds * float(np.mean(~np.isnan(score.probabilities[..., 0]))))
         left = self.deadline - time.perf_counter()
-        needed = score.seconds / done * (folds - done) if done else 0.0
-        if needed <= left:
+        if done:
+            each = score.seconds / done
+        elif left > 0:
+            images = len(self.collection.train) * (comparison.FOLDS - 1) // comparison.FOLDS
+            each = comparison.expected_seconds(candidate, images, len(self.collection.class_names))
+        else:
+            each = np.inf
+        if each * (folds - done) <= left:
             return True
-        told = f"about {needed / 60:.0f} more minutes" if done else "unknown minutes"
-        self.skipped[score.candidate.name] = f"not run to the end: {told} needed, {max(left, 0) / 60:.0f} left"
+        told = f", about {each * (folds - done) / 60:.1f} minutes needed" if np.isfinite(each) else ""
+        self.skipped[candidate.name] = f"no time{told}, {max(left, 0) / 60:.1f} of the budget left"
         return False
 
     def _path(self, candidate: Candidate, found: Sequence[Backbone]) -> Path | None:
