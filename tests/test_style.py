@@ -17,7 +17,7 @@ SOURCES = sorted(
 )
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 # Imports point from the left to the right only, or stay inside a folder.
-LAYERS = (("reports",), ("experiments", "visualize", "l2t"), ("transfer",), ("models",), ("data",))
+LAYERS = (("reports", "own_images"), ("experiments", "visualize", "l2t"), ("transfer",), ("models",), ("data",))
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 RANDOM = {f"np.random.{name}" for name in ("default_rng", "Generator", "SeedSequence")}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

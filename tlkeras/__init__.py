@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` is the same, 
     from tlkeras.models.tominet import tominet as tominet
     from tlkeras.models.vgg import vgg9 as vgg9
     from tlkeras.models.vgg import vgg16 as vgg16
+    from tlkeras.own_images import adapt_images as adapt_images
     from tlkeras.startup import quiet_start as quiet_start
     from tlkeras.transfer import BestCheckpoint as BestCheckpoint
     from tlkeras.transfer import Phase as Phase
@@ -47,6 +48,7 @@ _HOMES = {  # loaded on first use, so that `python -m tlkeras table` does not wa
     "tominet": "tlkeras.models.tominet",
     "vgg9": "tlkeras.models.vgg",
     "vgg16": "tlkeras.models.vgg",
+    "adapt_images": "tlkeras.own_images",
     "quiet_start": "tlkeras.startup",
     **dict.fromkeys(
         ("BestCheckpoint", "Phase", "adapt", "evaluate", "freeze", "recommend", "two_phases"), "tlkeras.transfer"

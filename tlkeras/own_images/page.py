@@ -17,6 +17,8 @@ from tlkeras.transfer.probe import reliability_bins
 from tlkeras.visualize import grad_cam
 
 MISTAKES = 8  # shown
+HEADS = {"ci_low": "from", "ci_high": "to (95 %)", "difference": "to the cheapest", "logme": "LogME"}
+WORDS = {True: "yes", False: ""}
 MOST_CLASSES = 20  # whose names are written at the confusion matrix
 
 
@@ -80,6 +82,8 @@ def growth(curve: Mapping[str, Any]) -> Figure:
         label="forecast for twice as many, 95 % over folds",
     )
     panel.set_xscale("log")
+    panel.set_xticks([*images, ahead["images"]], [str(count) for count in (*images, ahead["images"])])
+    panel.minorticks_off()
     panel.set_xlabel("training images")
     panel.set_ylabel("accuracy (fraction of images)")
     figures.legend_below(figure, panel)
@@ -199,7 +203,11 @@ def render(adapted: Adapted, record: Mapping[str, Any]) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    frame = pd.DataFrame(rows).rename(columns=lambda name: name.replace("_", " "))
+    worded = [
+        {key: WORDS.get(value, value) if isinstance(value, bool) else value for key, value in row.items()}
+        for row in rows
+    ]
+    frame = pd.DataFrame(worded).rename(columns=lambda name: HEADS.get(name, name.replace("_", " ")))
     return frame.to_html(index=False, float_format="{:.3f}".format, na_rep="", border=0)
 
 

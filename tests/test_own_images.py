@@ -1,0 +1,227 @@
+"""Own photographs from the folder to the saved model, on a few made ones."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlkeras import own_images
+from tlkeras.__main__ import main
+from tlkeras.data.images import squares
+from tlkeras.models import records
+from tlkeras.own_images import backbones, comparison, folder, study
+
+COLOURS = {"blue": (40, 60, 200), "red": (200, 50, 40), "sand": (200, 180, 120)}
+
+
+def picture(color, seed, size=(80, 70)):
+    noise = np.random.default_rng(seed).normal(0, 40, (*size, 3)) + color
+    return noise.clip(0, 255).astype(np.uint8)
+
+
+def photographs(root, counts, *, split="", start=0):
+    for place, (name, count) in enumerate(counts.items()):
+        target = root / split / name
+        target.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            image = Image.fromarray(picture(COLOURS.get(name, (place, 9, 9)), start + 1000 * place + number))
+            image.save(target / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    path = tmp_path_factory.mktemp("home")
+    patch.setenv("TLKERAS_HOME", str(path))
+    yield path
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    root = photographs(tmp_path_factory.mktemp("mine"), {"blue": 8, "red": 7, "sand": 6}, split="train")
+    return photographs(root, {"blue": 2, "red": 2, "sand": 2}, split="val", start=500)
+
+
+@pytest.fixture(scope="module")
+def adapted(home, tree, tmp_path_factory):
+    return own_images.adapt_images(tree, tmp_path_factory.mktemp("out") / "mine", budget=0, repeats=1)
+
+
+def test_a_whole_study_finds_colours(adapted):
+    assert [row["chosen"] for row in adapted.rows] == [True] and adapted.rows[0]["candidate"] == "probe of squeezenet"
+    assert adapted.rows[0]["accuracy"] > 0.9 and adapted.held_out_accuracy()["n"] == 6
+    assert set(adapted.missing) == {"alexnet", "vgg16"}  # nothing may be fetched here
+    assert adapted.skipped["freeze some of squeezenet"].startswith("no time")
+    np.testing.assert_allclose(adapted.probabilities.sum(1), 1, rtol=1e-6)
+    assert adapted.advice.quadrant in (3, 4) and adapted.collection.scarce() == {"blue": 8, "red": 7, "sand": 6}
+    assert adapted.curve["forecast"]["images"] == 42
+
+
+def test_what_is_written_can_be_read(adapted, tree):
+    with open(adapted.files["predictions.csv"], encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["set"] for row in rows].count("held out") == 6 and len(rows) == 27
+    assert rows[0]["file"] == "train/blue/0.png" and rows[0]["label"] == "blue"
+    record = json.loads(adapted.files["run.json"].read_text())
+    assert record["class_names"] == ["blue", "red", "sand"] and record["settings"]["seed"] == 0
+    assert record["command"].startswith(f"python -m tlkeras adapt {tree} --budget 0")
+    page = adapted.files["report.html"].read_text()
+    assert page.count("data:image/png;base64") >= 4 and "stand-in" in page and "http" not in page
+
+
+def test_plain_keras_opens_the_model_in_another_process(adapted, tree, tmp_path):
+    image = np.asarray(Image.open(tree / "val" / "red" / "0.png"))
+    given = squares([image], adapted.chosen.side)
+    np.save(tmp_path / "given.npy", given)
+    program = (
+        "import sys, keras, numpy as np; m = keras.models.load_model(sys.argv[1]);"
+        "print('tlkeras' in sys.modules); np.save(sys.argv[3], m(np.load(sys.argv[2])))"
+    )
+    files = [str(path) for path in (adapted.files["model.keras"], tmp_path / "given.npy", tmp_path / "said.npy")]
+    told = subprocess.run([sys.executable, "-c", program, *files], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False"]
+    np.testing.assert_allclose(np.load(files[2]), adapted.model(given), rtol=1e-5, atol=1e-6)
+
+
+def test_saved_models_predict_and_name_what_is_no_image(adapted, tree, tmp_path, capsys):
+    (tmp_path / "no.png").write_text("text")
+    model = adapted.files["model.keras"].parent
+    rows = own_images.predict(model, [tree / "val" / "red", tmp_path / "no.png"])
+    assert [row.get("predicted") for row in rows] == ["red", "red", None] and "no image" in rows[-1]["problem"]
+    assert main(["predict", str(model), str(tree / "val" / "sand" / "0.png")]) == 0
+    assert capsys.readouterr().out.split("\t")[1] == "sand"
+    with pytest.raises(ValueError, match="Expected a saved model"):
+        own_images.predict(tmp_path / "none.keras", [tree])
+
+
+def test_features_run_once_and_a_study_resumes(adapted, tree, monkeypatch):
+    def nothing(*_, **__):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(backbones, "_compute", nothing)
+    monkeypatch.setattr(comparison, "predict_fold", nothing)
+    again = own_images.adapt_images(tree, adapted.files["run.json"].parent, budget=0, repeats=1)
+    np.testing.assert_array_equal(again.probabilities, adapted.probabilities)
+
+
+def test_an_interruption_keeps_what_is_done(home, tree, tmp_path, monkeypatch):
+    real, done = comparison.predict_fold, []
+
+    def third(*arguments, **options):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(1)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(comparison, "predict_fold", third)
+    with pytest.raises(own_images.InterruptedStudy, match="goes on from there"):
+        own_images.adapt_images(tree, tmp_path / "out", budget=0, repeats=1)
+    assert not (tmp_path / "out" / "run.json").exists()
+    monkeypatch.setattr(comparison, "predict_fold", lambda *a, **o: done.append(1) or real(*a, **o))
+    own_images.adapt_images(tree, tmp_path / "out", budget=0, repeats=1)
+    assert len(done) == comparison.FOLDS
+
+
+def test_a_folder_without_splits_is_read(tmp_path):
+    found = folder.read(photographs(tmp_path / "flat", {"blue": 5, "red": 6}))
+    assert found.counts() == {"blue": 5, "red": 6} and found.held_out is None
+    assert found.train.files[0] == "blue/0.png" and not found.problems
+
+
+def bad_folders(root):
+    yield root / "none", "Expected a folder"
+    (root / "empty").mkdir()
+    yield root / "empty", "Expected images"
+    (root / "texts" / "a").mkdir(parents=True)
+    (root / "texts" / "a" / "b.txt").write_text("text")
+    yield root / "texts", "Expected images"
+    yield photographs(root / "one", {"blue": 6}), r"two classes.*Received: \['blue'\]"
+    yield photographs(root / "two", {"blue": 6, "red": 2}), r"at least 5 training images.*Received: {'red': 2}"
+    yield photographs(root / "many", {f"c{n}": 1 for n in range(1001)}), "at most 1,000 classes.*Received: 1,001"
+
+
+@pytest.mark.filterwarnings("ignore::tlkeras.data.loading.SkippedFilesWarning")
+def test_folders_that_nothing_can_be_trained_on_are_named(tmp_path):
+    for path, message in bad_folders(tmp_path):
+        with pytest.raises(folder.FolderError, match=message):
+            own_images.adapt_images(path, tmp_path / "out")
+
+
+def test_an_output_that_cannot_be_written_is_told_first(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="which is a file"):
+        own_images.adapt_images(tmp_path, tmp_path / "file")
+    monkeypatch.setattr(study, "NEEDED_BYTES", 2**60)
+    with pytest.raises(OSError, match="MiB free"):
+        own_images.adapt_images(tmp_path, tmp_path / "out")
+    assert main(["adapt", str(tmp_path / "nothing"), "--out", str(tmp_path / "file")]) == 2
+
+
+def test_unknown_backbones_and_settings_are_named(tree):
+    with pytest.raises(ValueError, match=r"Received: \['resnet'\]"):
+        own_images.adapt_images(tree, None, backbones=["resnet"])
+    with pytest.raises(ValueError, match="at least one repeat"):
+        own_images.adapt_images(tree, None, repeats=0)
+    with pytest.raises(records.WeightsUnavailableError, match="at least one backbone"):
+        own_images.adapt_images(tree, None, backbones=["vgg16"])
+
+
+def test_near_duplicates_are_found_resized_and_saved_again(tmp_path):
+    rng = np.random.default_rng(0)
+    smooth = [np.kron(rng.integers(0, 255, (6, 6, 3)), np.ones((20, 20, 1))).astype(np.uint8) for _ in range(4)]
+    Image.fromarray(smooth[0]).resize((90, 90)).save(tmp_path / "again.jpg", quality=60)
+    again = np.asarray(Image.open(tmp_path / "again.jpg"))
+    first = folder.Photographs(tuple(smooth), np.array([0, 0, 1, 1]), ("a", "b", "c", "d"))
+    second = folder.Photographs((again,), np.array([1]), ("again",))
+    (pair,) = folder.near_duplicates(first, second)
+    assert (pair["first"], pair["second"], pair["same_class"]) == ("a", "again", False)
+    assert folder.near_duplicates(first) == []
+
+
+def test_the_corrected_test_is_wider_than_the_plain_one():
+    differences = np.array([0.1, 0.0, 0.05, 0.1, 0.0, 0.1, 0.05, 0.0, 0.1, 0.1])
+    error = np.sqrt((1 / 10 + 1 / 4) * differences.var(ddof=1))
+    low, high = comparison.interval(differences)
+    assert (high - low) / 2 == pytest.approx(2.2622 * error, rel=1e-4)
+    assert 0.02 < comparison.paired_p(differences) < 0.2
+    assert comparison.paired_p(np.zeros(10)) == 1 and comparison.paired_p(np.full(10, 0.25)) == 0
+
+
+def test_only_a_decided_difference_chooses_the_more_expensive_one():
+    base = np.array([0.80, 0.82, 0.78, 0.80, 0.81, 0.79, 0.80, 0.82, 0.78, 0.80])
+    three = [comparison.Score(comparison.Candidate(name, ()), np.zeros((1, 1, 2)), 1.0) for name in ("a", "b", "c")]
+    noisy = base + np.tile([0.3, -0.2], 5)
+    chosen, rows = comparison.decide(three, {"a": base, "b": noisy, "c": base + 0.1 + base / 100})
+    assert chosen.name == "c" and [row["chosen"] for row in rows] == [False, False, True]
+    assert comparison.decide(three[:2], {"a": base, "b": noisy})[0].name == "a"
+
+
+def test_two_networks_side_by_side_make_one_model(home, monkeypatch):
+    one = backbones.Backbone("squeezenet", "tinyimagenet32", "f", True)
+    images = tuple(picture(COLOURS["red" if n % 2 else "blue"], n) for n in range(12))
+    own = folder.Photographs(images, np.arange(12) % 2, tuple(map(str, range(12))))
+    rows = backbones.features(one, own)
+    other = backbones.Backbone("vgg16", "none", "g", True)
+    monkeypatch.setattr(backbones.Backbone, "extractor", lambda self: _extractor(self.network))
+    both = comparison.Candidate("both", (one, other))
+    twin = np.concatenate([_extractor(name)(own.squares(64)).numpy() for name in ("squeezenet", "vgg16")], 1)
+    features = {"squeezenet": twin[:, :4], "vgg16": twin[:, 4:]}
+    model = comparison.finished(both, own, features, ("blue", "red"), seed=0)
+    probe = comparison.fit_probe([comparison.joined(features, both.backbones)], own.labels, seed=0)
+    expected = probe.probabilities([comparison.joined(features, both.backbones)])
+    np.testing.assert_allclose(model(own.squares(64)), expected, atol=1e-5)
+    assert rows.shape == (12, 512)
+
+
+def _extractor(name):
+    inputs = keras.Input((64, 64, 3), name="image")
+    pooled = keras.layers.AveragePooling2D(32 if name == "squeezenet" else 16, name=f"{name}_pool")(inputs)
+    kept = keras.layers.GlobalMaxPooling2D()(pooled) if name == "squeezenet" else keras.layers.Flatten()(pooled)
+    return keras.Model(inputs, keras.layers.Dense(4, kernel_initializer=keras.initializers.Ones())(kept), name=name)
