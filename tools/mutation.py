@@ -46,7 +46,7 @@ Place = tuple[int, int]  # line from 1, column from 0
 
 def annotations(source: str) -> list[tuple[Place, Place]]:
     """Return the spans of all type annotations, and of statements that give a type a name."""
-    found: list[ast.AST | None] = []
+    found: list[ast.expr | ast.stmt | None] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             found.append(node.returns)
@@ -54,7 +54,11 @@ def annotations(source: str) -> list[tuple[Place, Place]]:
             found.append(node.annotation)
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript) and node.col_offset == 0:
             found.append(node)
-    return [((n.lineno, n.col_offset), (n.end_lineno, n.end_col_offset)) for n in found if n is not None]
+    return [
+        ((node.lineno, node.col_offset), (node.end_lineno or node.lineno, node.end_col_offset or 0))
+        for node in found
+        if node is not None
+    ]
 
 
 def chosen(mutants: Iterable[tuple[str, str, Place]], source: str, most: int, seed: int = 0) -> set[str]:
@@ -66,7 +70,8 @@ def chosen(mutants: Iterable[tuple[str, str, Place]], source: str, most: int, se
         most: mutants to run.
         seed: of the draw.
     """
-    generator, spans, by_place = random.Random(seed), annotations(source), {}
+    generator, spans = random.Random(seed), annotations(source)
+    by_place: dict[tuple[Place, str], list[str]] = {}
     for job, operator, place in sorted(mutants):
         if not any(start <= place <= end for start, end in spans):
             kind = operator.split("/")[1].split("_")[0]
@@ -91,7 +96,8 @@ def prepare(session: Path, source: str, most: int) -> int:
 def outcomes(session: Path) -> tuple[int, list[str]]:
     """Return how many mutants were run, and the differences that no test noticed."""
     with sqlite3.connect(session) as database:
-        rows = database.execute("SELECT test_outcome, diff FROM work_results WHERE worker_outcome = 'NORMAL'").fetchall()
+        query = "SELECT test_outcome, diff FROM work_results WHERE worker_outcome = 'NORMAL'"
+        rows = database.execute(query).fetchall()
     return len(rows), [difference for outcome, difference in rows if "survived" in outcome.lower()]
 
 
