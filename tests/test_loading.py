@@ -492,8 +492,9 @@ def test_by_name_the_known_stray_file_is_reported_without_a_warning(ants_and_bee
         "licence": "not stated for the data",
         "stand_in": False,
     }
-    with pytest.warns(data.SkippedFilesWarning, match="imageNotFound.gif"):
-        data.load(ants_and_bees)  # by path it is a tree like any other
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert data.load(ants_and_bees).problems == tree.problems  # by path the same is told as by name
 
 
 def test_by_name_missing_images_are_said(ants_and_bees):
@@ -537,3 +538,9 @@ def test_no_tree(tmp_path):
     message = r"(?s)Expected images in split/class/image, got .*ants/0.jpg: not in split.*and 10 more\nReceived: path="
     with pytest.raises(ValueError, match=message):
         data.load(Path(tmp_path / "flat"))
+
+
+def test_a_stand_in_has_its_own_licence():
+    assert data.load("cifar10", embedded=True).licence == "public domain or CC0"
+    assert data.load("hymenoptera", embedded=True).licence == "public domain or CC0"
+    assert "CC BY-SA" in data.load("mnist", embedded=True).licence

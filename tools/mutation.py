@@ -1,8 +1,8 @@
 """Mutation testing, `make mutation`: break the code on purpose, one place at a time, and see whether a test notices.
 
-cosmic-ray makes and runs the mutants, in a clone of the last commit, so that a mutant is never in the working tree. Left
-out are type annotations, which do nothing, and all but one mutant of each operator, drawn at random. What survives is
-written to build/mutation/, and the counts to results/mutation.json.
+cosmic-ray makes and runs the mutants, in a clone of the last commit, so that a mutant is never in the working tree.
+Left out are type annotations, which do nothing, and all but one mutant of each place, drawn at random. What survives
+is written to build/mutation/, and the counts to results/mutation.json.
 """
 
 import argparse

