@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from benchmarks import ants_bees, l2t, squeezenet, strategies, tominet, visualize
+from benchmarks import ants_bees, l2t, own_images, squeezenet, strategies, tominet, visualize
 from tlkeras._files import write_json
 from tlkeras.experiments import environment
 
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict]]] = {
     "visualize": visualize.rows,
     "ants_bees": ants_bees.rows,
     "l2t": l2t.rows,
+    "own_images": own_images.rows,
 }
 COLUMNS = ("name", "ours", "peer", "ratio", "unit", "equal")
 

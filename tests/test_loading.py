@@ -533,9 +533,9 @@ def test_no_tree(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="Received: path='.*file'"):
         data.load(tmp_path / "file")
-    for number in range(30):  # class/image, without splits
-        _tree(tmp_path / "flat", {f"ants/{number}.jpg": SOUND["val/ants/0.jpg"]})
-    message = r"(?s)Expected images in split/class/image, got .*ants/0.jpg: not in split.*and 10 more\nReceived: path="
+    for number in range(30):  # no folders of classes
+        _tree(tmp_path / "flat", {f"{number}.jpg": SOUND["val/ants/0.jpg"]})
+    message = r"(?s)Expected images in class/image or split/class/image, got .*0.jpg: not in .*and 10 more\nReceived: "
     with pytest.raises(ValueError, match=message):
         data.load(Path(tmp_path / "flat"))
 

@@ -75,7 +75,7 @@ def load(name: str | Path, *, embedded: bool | None = None, short_side: int | No
     is amiss for everybody causes no warning.
 
     Args:
-        name: a key of `RECORDS`; or, as a Path, a folder of your own with split/class/image.
+        name: a key of `RECORDS`; or, as a Path, a folder of your own with class/image or split/class/image.
         embedded: True takes the stand-in at once, False never takes it; by default the environment decides.
         short_side: of a tree: pixels to which larger images are shrunk (antialiased); None keeps them.
 
@@ -285,11 +285,15 @@ def _real_folder(record: DatasetRecord) -> Path:
 def _read_folder(root: Path, short_side: int | None) -> ImageTree:
     """Return the images of a tree, at least one."""
     if not root.is_dir():
-        raise ValueError(f"Expected a folder with split/class/image, or a name. Received: path={str(root)!r}")
+        raise ValueError(
+            f"Expected a folder with class/image or split/class/image, or a name. Received: path={str(root)!r}"
+        )
     tree = images.read_tree(root, short_side=short_side)
     if not tree.images:
         summary = tree.summary(20)
-        raise ValueError(f"Expected images in split/class/image, got {summary}\nReceived: path={str(root)!r}")
+        raise ValueError(
+            f"Expected images in class/image or split/class/image, got {summary}\nReceived: path={str(root)!r}"
+        )
     return tree
 
 
