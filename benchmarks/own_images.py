@@ -27,9 +27,10 @@ def rows() -> list[dict]:
     by_hand = EPOCHS * comparison.FOLDS * epoch
     reached = float(np.mean([_accuracy(network, images, labels, *part) for part in parts]))
     equal = (
-        f"{len(labels)} images of {collection.name}, five folds; ours: {', '.join(b.network for b in found)}, two repeats, "
-        f"features, figures, report and saved model included, no fine-tuning; peer: frozen {network.network}, model.fit "
-        f"with augmentation off, {EPOCHS} epochs of each fold, from one epoch after the first, which traces; "
+        f"{len(labels)} images of {collection.name}, five folds; ours: {', '.join(b.network for b in found)}, "
+        "two repeats, features, figures, report and saved model included, no fine-tuning; "
+        f"peer: frozen {network.network}, model.fit, {EPOCHS} epochs of each fold, "
+        f"by one epoch after the first, which traces; "
         f"accuracy of the best probe {accuracy:.3f}, by hand {reached:.3f} (the same training on cached features)"
     )
     return [

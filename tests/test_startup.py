@@ -22,3 +22,13 @@ def test_cores_are_idle_only_where_an_operation_has_one_thread(monkeypatch):
     assert startup.idle_cores() == os.cpu_count()
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "3")
     assert startup.idle_cores() == 3
+
+
+def test_a_backend_that_is_not_installed_is_named():
+    environment = {**os.environ, "KERAS_BACKEND": "no_such_backend"}
+    command = [sys.executable, "-c", "import tlkeras"]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert told.stderr.splitlines()[-1].endswith(
+        "pip install no_such_backend, or unset KERAS_BACKEND. Received: KERAS_BACKEND=no_such_backend"
+    )
+    assert len(told.stderr.splitlines()) < 10

@@ -4,7 +4,16 @@ Four verbs: load data, build a model, transfer it, look at the result.
 """
 
 import importlib
+import importlib.util
+import os
 from typing import TYPE_CHECKING
+
+_backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+if importlib.util.find_spec(_backend) is None:  # Keras would end in a traceback that does not say what to do
+    raise ImportError(
+        f"Expected the backend of Keras to be installed: pip install {_backend}, or unset KERAS_BACKEND. "
+        f"Received: KERAS_BACKEND={_backend}"
+    )
 
 if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` is the same, for `__getattr__`
     from tlkeras.data import load as load
