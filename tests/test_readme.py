@@ -16,6 +16,11 @@ def test_speed_table_is_what_was_recorded():
     assert readme.replace_block(TEXT, "speed", readme.speed()) == TEXT
 
 
+def test_mutation_table_is_what_was_recorded():
+    text = readme.CONTRIBUTING.read_text(encoding="utf-8")
+    assert readme.replace_block(text, "mutation", readme.mutation()) == text
+
+
 def test_a_block_is_replaced_and_the_rest_kept():
     text = "a\n<!-- x:begin (a note) -->\nold\n<!-- x:end -->\nb\n"
     assert readme.replace_block(text, "x", "new\nlines") == (

@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` is the same, 
     from tlkeras.data.splits import few_shot as few_shot
     from tlkeras.experiments.report import profile as profile
     from tlkeras.experiments.runs import live_or_recorded as live_or_recorded
-    from tlkeras.experiments.runs import load_runs as load_runs
     from tlkeras.experiments.runs import study as study
     from tlkeras.l2t import LearningToTransfer as LearningToTransfer
     from tlkeras.models.alexnet import alexnet as alexnet
@@ -48,7 +47,6 @@ _HOMES = {  # loaded on first use, so that `python -m tlkeras table` does not wa
     "few_shot": "tlkeras.data.splits",
     "profile": "tlkeras.experiments.report",
     "live_or_recorded": "tlkeras.experiments.runs",
-    "load_runs": "tlkeras.experiments.runs",
     "study": "tlkeras.experiments.runs",
     "LearningToTransfer": "tlkeras.l2t",
     "alexnet": "tlkeras.models.alexnet",

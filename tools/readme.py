@@ -1,4 +1,4 @@
-"""Write the README's tables, `make readme`: they are made from what is stored in `results/`, never typed by hand."""
+"""Write the tables of README.md and CONTRIBUTING.md, `make readme`: they are made from what is stored in `results/`, never typed by hand."""
 
 import json
 import re
@@ -10,6 +10,8 @@ from tlkeras.experiments.report import Report
 from tlkeras.reports import REPORTS
 
 README = environment.REPOSITORY / "README.md"
+CONTRIBUTING = environment.REPOSITORY / "CONTRIBUTING.md"
+MUTATION = environment.REPOSITORY / "results" / "mutation.json"
 SPEED = environment.REPOSITORY / "results" / "benchmarks.json"
 COLUMNS = ("report", "arm", "metric", "reported", "mean", "ci_low", "ci_high", "n", "data")
 
@@ -41,6 +43,15 @@ def speed() -> str:
     return "\n".join(lines)
 
 
+def mutation() -> str:
+    """Return the Markdown table of the recorded mutation runs."""
+    lines = ["| file | mutants run | noticed | 95 % interval |", "| --- | --- | --- | --- |"]
+    for row in json.loads(MUTATION.read_text(encoding="utf-8")):
+        interval = f"{row['ci_low']:.0%} to {row['ci_high']:.0%}"
+        lines.append(f"| `{row['module']}` | {row['run']} | {row['killed']:.0%} | {interval} |")
+    return "\n".join(lines)
+
+
 def replace_block(text: str, name: str, content: str) -> str:
     """Return `text` with `content` between `<!-- name:begin ... -->` and `<!-- name:end -->`.
 
@@ -55,11 +66,12 @@ def replace_block(text: str, name: str, content: str) -> str:
 
 
 def main() -> None:
-    """Write both tables into README.md."""
+    """Write the tables into README.md and CONTRIBUTING.md."""
     text = README.read_text(encoding="utf-8")
     for name, content in (("results", results(REPORTS.values())), ("speed", speed())):
         text = replace_block(text, name, content)
     write_text(README, text)
+    write_text(CONTRIBUTING, replace_block(CONTRIBUTING.read_text(encoding="utf-8"), "mutation", mutation()))
 
 
 if __name__ == "__main__":
