@@ -1,4 +1,4 @@
-"""Write the tables of README.md and CONTRIBUTING.md, `make readme`: they are made from what is stored in `results/`, never typed by hand."""
+"""Write the tables of README.md and CONTRIBUTING.md, `make readme`, from what is stored in `results/`, never by hand."""
 
 import json
 import re
