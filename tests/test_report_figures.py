@@ -132,10 +132,12 @@ def test_every_method_has_its_line_and_what_was_not_run_has_none():
         for count in (5, 10)
         for method, mean in (("scratch", 0.3), ("www", None))
     ]
+    rows += [{**row, "method": "probe", "reported": None} for row in rows[:2]]
     (panel,) = l2t_figures.accuracy_by_size(rows, "STL-10").axes
     lines = {line.get_label(): line.get_ydata().tolist() for line in panel.lines if line.get_xdata().size}
     assert lines["from scratch, ours"] == [0.3, 0.3] and lines["from scratch, report"] == [0.2, 0.2]
     assert "L2T-www, ours" not in lines and "L2T-www, report" in lines
+    assert "the source's probe, ours" in lines and "the source's probe, report" not in lines
     assert panel.get_xlabel() and panel.get_ylabel()
 
 

@@ -8,9 +8,10 @@ from helpers import made_run
 
 from tlkeras.experiments.runs import Runs
 from tlkeras.models import resnet32, weights
-from tlkeras.reports.l2t import claims, images
+from tlkeras.reports.l2t import claims, images, source_alone
 from tlkeras.reports.l2t import run as report
 from tlkeras.reports.l2t.settings import (
+    ALONE,
     ARMS,
     MEANS,
     METHODS,
@@ -23,6 +24,7 @@ from tlkeras.reports.l2t.settings import (
     TABLES,
     UNBALANCED,
 )
+from tlkeras.transfer.features import pooled_model
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +39,8 @@ def no_official_weights(monkeypatch, tmp_path):
 def test_the_study_has_the_size_of_the_report():
     assert len(TABLES) * REPEATS == 1_800
     assert {settings.method for settings in UNBALANCED.values()} == {"scratch", "ww", "www"}
-    for settings in ARMS.values():
+    assert len(ALONE) == 30 and {**TABLES, **UNBALANCED, **ALONE} == ARMS
+    for settings in (TABLES | UNBALANCED).values():
         assert (settings.epochs, settings.batch_size, settings.learning_rate) == (200, 128, 0.1)
     assert set(REFERENCE) - {(arm, "test_accuracy") for arm in TABLES} == {(arm, "scarce_recall") for arm in UNBALANCED}
 
@@ -92,6 +95,26 @@ def test_a_run_keeps_what_tables_and_figures_need(arm):
     asked = set(QUESTIONS[settings.method].split())
     assert set(result.details["answers"]) == asked
     assert [len(look) for look in result.details["answers"].get("where", [])] == [15] * (3 if asked else 0)
+
+
+@pytest.mark.parametrize("method", ["probe", "finetune"])
+def test_the_source_alone_gets_the_same_draw_and_says_which_answers_were_right(method):
+    arms = [REPORT.settings(f"stl10_5_{name}", "smoke") for name in (method, "scratch")]
+    alone, scratch = (report.run(arm, seed=1) for arm in arms)
+    assert set(alone.metrics) == {"test_accuracy", "test_loss", "train_accuracy"}
+    assert alone.details["draw"] == scratch.details["draw"]
+    right = source_alone.right_answers(alone.details["right"], arms[0].test_count)
+    assert right.mean() == pytest.approx(alone.metrics["test_accuracy"])
+    assert len(alone.history.get("loss", [])) == (arms[0].epochs if method == "finetune" else 0)
+
+
+def test_fine_tuning_starts_from_the_probe():
+    x, _ = images.small("stl10")["train"]
+    base = pooled_model(images.source(), ["s3b5"])
+    features = base(x[:80]).numpy()
+    probe = source_alone.fitted(features, np.arange(80) % 3, 0.03)
+    logits = source_alone.with_classifier(probe)(x[:80]).numpy()
+    assert np.allclose(logits, probe.decision_function(features), atol=1e-4)
 
 
 def test_without_the_official_weights_the_source_is_the_one_that_comes_with_the_package():
@@ -152,7 +175,7 @@ def test_no_difference_where_one_was_claimed_is_not_shown_and_few_runs_decide_no
 
 def test_the_table_has_a_row_for_every_cell_and_says_what_was_not_run():
     rows = claims.table(made("cifar10_10_ufm", [0.2, 0.3]), "cifar10")
-    assert len(rows) == 20
+    assert len(rows) == 5 * 6
     row = next(row for row in rows if (row["per_class"], row["method"]) == ("10", "ufm"))
     assert (row["reported"], row["reported_n"], row["mean"], row["n"]) == (0.2069, 30, 0.25, 2)
     lost = next(row for row in rows if (row["per_class"], row["method"]) == ("10", "scratch"))
@@ -178,6 +201,19 @@ def test_methods_against_those_with_less_and_the_scarce_class():
     rows = {row["arm"]: row for row in claims.unbalanced(runs)}
     assert rows["stl10_unbalanced_ww"]["mean"] == pytest.approx(0.6)
     assert rows["stl10_unbalanced_ww"]["reported"] == 0.6512 and rows["stl10_unbalanced_www"]["n"] == 0
+
+
+def test_the_source_alone_must_be_better_than_every_method():
+    runs = Runs()
+    for place, method in enumerate(("scratch", "ufm", "ww", "www")):
+        runs += made(f"stl10_5_{method}", 0.2 + noise(place, 5))
+    probe = made("stl10_5_probe", 0.5 + noise(5, 30))
+    (row,) = claims.source_alone(runs + probe)
+    assert (row["verdict"], row["n"]) == ("held", 5) and row["difference"] == pytest.approx(0.3, abs=0.02)
+    (row,) = claims.source_alone(runs + made("stl10_5_probe", 0.2 + noise(5, 30)))
+    assert row["verdict"] == "not contradicted"
+    rows = claims.source_alone(probe + made("stl10_5_finetune", 0.5 + noise(5, 30) - 0.01))
+    assert [(row["verdict"], row["n"]) for row in rows] == [("did not hold", 30)], "the same draws, one point less each"
 
 
 def timed(arm, batch_seconds):

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from tlkeras.reports.l2t.settings import (
     REPEATS,
     REPORT,
     SIZES,
+    SOURCE_ALONE,
     UNBALANCED,
     arm_name,
 )
@@ -29,7 +30,7 @@ MEANINGS = ("standard deviation", "95 % interval", "standard error")
 
 
 def table(runs: Runs, dataset: str) -> list[dict]:
-    """Lay one of tables 1 to 3 beside ours.
+    """Lay one of tables 1 to 3 beside ours, and what the source does alone below.
 
     Returns:
         Rows with per_class, method, reported (0..1, None where it cannot be read), reported_n, mean, ci_low, ci_high,
@@ -37,7 +38,7 @@ def table(runs: Runs, dataset: str) -> list[dict]:
     """
     rows = []
     for count in SIZES[dataset]:
-        for method in METHODS:
+        for method in (*METHODS, *SOURCE_ALONE):
             arm = arm_name(dataset, count, method)
             values = _scores(runs, arm, ACCURACY)
             found = stats.summarize(values) if values else None
@@ -152,6 +153,35 @@ def against(runs: Runs, baseline: str) -> list[dict]:
         for method in METHODS[METHODS.index(baseline) + 1 :]
     ]
     return tables.comparison_rows(runs, [pair for pair in pairs if runs.have(pair)], ACCURACY)
+
+
+def source_alone(runs: Runs) -> list[dict]:
+    """Judge whether the source network, without a target, is better than each method that the report compares.
+
+    The methods have so few runs that no paired test can decide, so that all runs of both sides are compared, unpaired.
+    Whether fine-tuning adds to the probe is judged on the same draws, as a family of its own.
+
+    Returns:
+        Rows of `judge`, for the sizes of which all that are compared have runs.
+    """
+    cells = [(dataset, count) for dataset, counts in SIZES.items() for count in counts]
+    against_methods = [
+        _beats(f"the source's {alone} is better than every method", *cell, alone, METHODS)
+        for cell, alone in itertools.product(cells, SOURCE_ALONE)
+    ]
+    beyond = [_beats("fine-tuning is better than the probe", *cell, "finetune", ("probe",)) for cell in cells]
+    found = [[claim for claim in claims if _have_runs(runs, claim)] for claims in (against_methods, beyond)]
+    return judge(runs, found[0], paired=False) + judge(runs, found[1])
+
+
+def _beats(text: str, dataset: str, count: int, first: str, others: Sequence[str]) -> Claim:
+    arm = arm_name(dataset, count, first)
+    pairs = tuple((arm, arm_name(dataset, count, other), ACCURACY) for other in others)
+    return Claim(f"{text}, {dataset}, {count} images of a class", pairs)
+
+
+def _have_runs(runs: Runs, claim: Claim) -> bool:
+    return runs.have(arm for first, second, _ in claim.comparisons for arm in (first, second))
 
 
 def plus_minus() -> list[dict]:

@@ -7,7 +7,14 @@ from matplotlib.figure import Figure
 
 from tlkeras.experiments import figures
 
-METHODS = {"scratch": "from scratch", "ufm": "UFM", "ww": "L2T-ww", "www": "L2T-www"}
+METHODS = {
+    "scratch": "from scratch",
+    "ufm": "UFM",
+    "ww": "L2T-ww",
+    "www": "L2T-www",
+    "probe": "the source's probe",
+    "finetune": "the source, fine-tuned",
+}
 
 
 @figures.in_style
@@ -33,7 +40,8 @@ def accuracy_by_size(rows: Sequence[Mapping], title: str = "") -> Figure:
             np.array([row[key] for row in own], float) for key in ("reported", "mean", "ci_low", "ci_high")
         )
         label = METHODS[method]
-        panel.plot(x, reported, color=color, linestyle="--", linewidth=1, label=f"{label}, report")
+        if np.isfinite(reported).any():
+            panel.plot(x, reported, color=color, linestyle="--", linewidth=1, label=f"{label}, report")
         if np.isfinite(mean).any():
             panel.plot(x, mean, color=color, marker=marker, label=f"{label}, ours")
             panel.vlines(x, low, high, color=color)

@@ -67,7 +67,7 @@ def pretrained() -> dict:
     return {"name": name, "fingerprint": found.fingerprint, "stand_in": found.stand_in}
 
 
-def source() -> keras.Model:
-    """Return ResNet32 with the weights of `pretrained`."""
+def source(num_classes: int = CLASSES) -> keras.Model:
+    """Return ResNet32 with the weights of `pretrained`; for other classes its classifier is new."""
     weights = "tinyimagenet32" if pretrained()["stand_in"] else "official"
-    return resnet32(CLASSES, weights=weights, classifier_activation=None)
+    return resnet32(num_classes, weights=weights, classifier_activation=None)

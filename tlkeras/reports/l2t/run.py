@@ -11,8 +11,15 @@ from tlkeras.l2t import Answers, LearningToTransfer, Trajectory
 from tlkeras.models import vgg9
 from tlkeras.models.resnet32 import FEATURES
 from tlkeras.models.vgg import VGG9_BLOCKS, VGG9_FEATURES
-from tlkeras.reports.l2t import images
-from tlkeras.reports.l2t.settings import QUESTIONS, WATCHED_CHANNELS, WATCHED_PAIR, WATCHED_WEIGHTS, Settings
+from tlkeras.reports.l2t import images, source_alone
+from tlkeras.reports.l2t.settings import (
+    QUESTIONS,
+    SOURCE_ALONE,
+    WATCHED_CHANNELS,
+    WATCHED_PAIR,
+    WATCHED_WEIGHTS,
+    Settings,
+)
 from tlkeras.transfer.batches import random_flip_crop
 from tlkeras.transfer.evaluation import evaluate
 
@@ -47,8 +54,11 @@ def run(arm: Settings, seed: int) -> Result:
     Returns:
         Metrics after the last epoch: accuracy (0..1) and loss (nats) on the test images, accuracy on the training
         images, the recall of the scarce class where there is one; and seconds an iteration (the median epoch's). The
-        curves, and in the details the path of a few weights and what the meta-networks said.
+        curves, and in the details the path of a few weights and what the meta-networks said. Of the source alone, what
+        `source_alone.run` returns.
     """
+    if arm.method in SOURCE_ALONE:
+        return source_alone.run(arm, seed)
     parts, classes = images.small(arm.dataset), images.target(arm.dataset).num_classes
     drawn = images.draw(parts["train"][1], arm.per_class, classes, arm.scarce, seed)
     x, y = (part[drawn] for part in parts["train"])
