@@ -1,4 +1,4 @@
-"""Write the tables of README.md and CONTRIBUTING.md, `make readme`, from what is stored in `results/`, never by hand."""
+"""Write the tables of README.md and CONTRIBUTING.md, `make readme`, from what is stored in `results/`."""
 
 import json
 import re
