@@ -1,6 +1,7 @@
 """Own photographs from the folder to the saved model, on a few made ones."""
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from tlkeras import own_images
 from tlkeras.__main__ import main
 from tlkeras.data.images import squares
 from tlkeras.models import records
-from tlkeras.own_images import backbones, comparison, folder, study
+from tlkeras.own_images import backbones, comparison, folder, page, study
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 50, 40), "sand": (200, 180, 120)}
 
@@ -225,3 +226,34 @@ def _extractor(name):
     pooled = keras.layers.AveragePooling2D(32 if name == "squeezenet" else 16, name=f"{name}_pool")(inputs)
     kept = keras.layers.GlobalMaxPooling2D()(pooled) if name == "squeezenet" else keras.layers.Flatten()(pooled)
     return keras.Model(inputs, keras.layers.Dense(4, kernel_initializer=keras.initializers.Ones())(kept), name=name)
+
+
+def test_fine_tuning_is_a_way_like_the_others(adapted, monkeypatch):
+    monkeypatch.setattr(comparison, "EPOCHS", 1)
+    monkeypatch.setattr(comparison, "HEAD_EPOCHS", 1)
+    candidate = comparison.candidates(adapted.backbones)[-1]
+    train, names = adapted.collection.train, adapted.collection.class_names
+    assert candidate.strategy == "freeze_some" and comparison.expected_seconds(candidate, 20, 3) > 0
+    inside, outside = comparison.folds(train.labels, repeats=1, seed=0)[0][0]
+    chances = comparison.predict_fold(candidate, train, adapted.features, inside, outside, seed=0)
+    again = comparison.predict_fold(candidate, train, adapted.features, inside, outside, seed=0)
+    np.testing.assert_array_equal(chances, again)
+    assert chances.shape == (len(outside), 3)
+    assert comparison.finished(candidate, train, adapted.features, names, seed=0).output_shape == (None, 3)
+
+
+def test_mistakes_are_shown_the_most_certain_first(adapted):
+    wrong = dataclasses.replace(adapted, probabilities=adapted.probabilities.copy())
+    wrong.probabilities[[3, 10]] = [[0, 0.1, 0.9], [0.05, 0, 0.95]]  # a blue and a red one, taken for sand
+    assert page.mistakes(wrong)[:2] == [10, 3]
+    assert len(page.mistakes_with_heat(wrong).axes) >= 4
+    assert page.mistakes_with_heat(dataclasses.replace(adapted, probabilities=np.eye(3)[adapted.labels])) is None
+
+
+def test_a_summary_says_what_is_not_decided_and_remarks_name_the_doubts(adapted):
+    better = {**adapted.rows[0], "candidate": "a dear way", "accuracy": 1.5, "p": 0.3, "chosen": False}
+    told = page.summary(dataclasses.replace(adapted, rows=[*adapted.rows, better]))
+    assert "a dear way" in told and "is not decided (p = 0.30)" in told
+    pair = {"first": "a.png", "second": "b.png", "same_class": True, "likeness": 1.0}
+    remarks = "\n".join(page.remarks(dataclasses.replace(adapted, duplicates=[pair])))
+    assert "a.png and b.png" in remarks and "stand-in" in remarks and "vgg16 was left out" in remarks
