@@ -7,49 +7,11 @@ import logging
 import os
 
 import pytest
+from toy_report import MADE, Settings, Toy
 
 from tlkeras.experiments import environment, runs
-from tlkeras.experiments.report import ByProfile, Report, Result, as_stored, profile
+from tlkeras.experiments.report import Result, as_stored, profile
 from tlkeras.experiments.runs import Run, Runs
-
-MADE = {"name": "toy", "source": "made", "stand_in": False, "fingerprint": "0123456789abcdef", "licence": "CC0"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    epochs: int = 3
-    sizes: tuple[int, ...] = (1, 2)
-
-
-class Toy:
-    """A report that counts its runs; no Keras, no TensorFlow."""
-
-    def __init__(self):
-        self.arms = {"short": Settings(), "long": Settings(epochs=30)}
-        self.data, self.weights = MADE, []
-        self.calls, self.fails = [], ()
-        self.seeds = ByProfile(dict.fromkeys(("smoke", "quick", "paper"), 2))
-
-    def run(self, settings, seed):
-        self.calls.append((settings.epochs, seed))
-        if seed in self.fails:
-            raise RuntimeError("out of memory")
-        return Result({"accuracy": seed / 3}, {"loss": [1.0, None]}, {"draw": "abc"})
-
-    @property
-    def report(self):
-        return Report(
-            name="toy",
-            title="A toy",
-            arms=self.arms,
-            reference={},
-            highlights=(),
-            headline=("accuracy",),
-            seeds=self.seeds,
-            reduced=ByProfile(dict.fromkeys(("smoke", "quick", "paper"), {})),
-            inputs=lambda settings: {"data": [self.data], "weights": self.weights},
-            run=self.run,
-        )
 
 
 @pytest.fixture
@@ -193,6 +155,91 @@ def test_a_run_that_cannot_be_stored_is_not_lost(toy, tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="not stored"):
         (run,) = runs.study(toy.report, "short", seeds=1, profile_name="paper")
     assert run.metrics == {"accuracy": 0.0}
+
+
+DAMAGED = {
+    "empty": (b"", "JSONDecodeError"),
+    "cut": (b'{"report":"toy","arm', "JSONDecodeError"),
+    "binary": (b"\x93NUMPY\xff", "UnicodeDecodeError"),
+    "list": (b"[1, 2]", "Expected a JSON object. Received: list"),
+    "nested": (b"[" * 100_000, "RecursionError"),
+    "keys": (
+        b'{"report":"toy","arm":"short","seed":1}',
+        r"without \['profile', 'settings', 'metrics', 'data', 'weights'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), DAMAGED.values(), ids=DAMAGED)
+def test_a_bad_file_costs_itself_alone_and_is_told_once(toy, store, content, reason):
+    runs.study(toy.report, "short", seeds=3, profile_name="paper")
+    (path,) = store.rglob("1.json")
+    path.write_bytes(content)
+    with pytest.warns(runs.DamagedRunWarning, match=rf"(?s)tlkeras audit.*{reason}.*Received: {path}$"):
+        assert [run.seed for run in runs.load_runs(toy.report)] == [0, 2]
+    assert [run.seed for run in runs.load_runs(toy.report)] == [0, 2], "without another warning"
+    assert [run.seed for run in runs.study(toy.report, "short", seeds=3, profile_name="paper")] == [0, 1, 2]
+    assert path.read_bytes() == content and len(toy.calls) == 4, "set aside, and computed again beside it"
+    assert [run.seed for run in runs.load_runs(toy.report)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"arm": "long"},
+        {"seed": True},
+        {"settings": [1]},
+        {"metrics": {"accuracy": "0.5"}},
+        {"data": [1]},
+        {"data": [{"name": "toy"}]},
+        {"weights": {}},
+        {"history": None},
+        {"date": None},
+    ],
+)
+def test_a_file_in_the_place_of_another_or_of_other_kinds_is_refused(toy, store, change):
+    (run,) = runs.study(toy.report, "short", seeds=[1], profile_name="paper")
+    (path,) = store.rglob("1.json")
+    path.write_text(json.dumps({**dataclasses.asdict(run), **change}))
+    with pytest.raises(runs.DamagedRunError, match=rf"Expected .*Received: {path}$"):
+        runs.read_run(path)
+
+
+def test_what_is_being_written_is_not_read(toy, store):
+    runs.study(toy.report, "short", seeds=1, profile_name="paper")
+    (path,) = store.rglob("0.json")
+    path.with_name(".0123.partial.1.json").write_text('{"half')
+    assert len(runs.load_runs(toy.report)) == 1
+
+
+def test_a_folder_in_the_place_of_a_file_is_passed_by(toy, store):
+    (first,) = runs.study(toy.report, "short", seeds=1)
+    (path,) = store.rglob("0.json")
+    path.unlink()
+    path.mkdir()
+    with pytest.warns(runs.DamagedRunWarning, match="IsADirectoryError"):
+        assert runs.study(toy.report, "short", seeds=1)[0].metrics == first.metrics
+    assert path.is_dir() and len(runs.load_runs(toy.report, profile())) == 1
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "null", "1e999", "9" * 400])
+def test_a_metric_that_is_not_finite_costs_itself_alone(toy, store, value):
+    runs.study(toy.report, "short", seeds=2, profile_name="paper")
+    (path,) = store.rglob("1.json")
+    path.write_text(path.read_text().replace('"accuracy":0.333333', f'"accuracy":{value},"loss":1.0'))
+    with pytest.warns(runs.DamagedRunWarning, match=rf"finite metrics. Received: accuracy of {path}$"):
+        found = runs.load_runs(toy.report)
+    assert [run.metrics for run in found] == [{"accuracy": 0.0}, {"loss": 1.0}]
+    assert found.scores("short", "accuracy") == {0: 0.0}
+
+
+def test_a_run_whose_metric_is_not_finite_is_finished_and_says_so(toy, store, monkeypatch):
+    monkeypatch.setattr(toy, "run", lambda settings, seed: Result({"loss": float("nan"), "accuracy": 0.1}))
+    with pytest.warns(runs.DamagedRunWarning, match="Received: loss of toy, short, seed 0, left out$"):
+        (run,) = runs.study(toy.report, "short", seeds=1)
+    assert run.metrics == {"accuracy": 0.1} and run.details == {"not_finite": ["loss"]}
+    assert runs.study(toy.report, "short", seeds=1)[0] == run == runs.load_runs(toy.report, profile(), ["short"])[0]
 
 
 def test_load_runs_takes_todays_settings_in_order(toy, store):

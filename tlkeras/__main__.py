@@ -1,6 +1,7 @@
-"""Command line: `python -m tlkeras run | table | bench | data | pretrain | adapt | predict`."""
+"""Command line: `python -m tlkeras run | table | audit | bench | data | pretrain | adapt | predict`."""
 
 import argparse
+import dataclasses
 import importlib
 import json
 import os
@@ -8,7 +9,7 @@ import sys
 from types import ModuleType
 
 from tlkeras import data, startup
-from tlkeras.experiments import environment, executors, runs, tables
+from tlkeras.experiments import audit, environment, executors, runs, tables
 from tlkeras.experiments.report import Report, profile
 from tlkeras.reports import REPORTS
 
@@ -19,14 +20,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse and run a command; a foreseeable error is told on stderr, without a traceback, and is exit code 2."""
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        return options.command(options) or 0
     except BrokenPipeError:  # `python -m tlkeras table | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, RuntimeError, OSError) as error:
         print(f"tlkeras: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--profile", default="paper", help="which stored runs; default: paper")
     table.add_argument("--json", action="store_true", help="rows as JSON")
     table.set_defaults(command=_table)
+    audits = commands.add_parser("audit", help="what is wrong with the stored runs; exit code 1 if anything is")
+    audits.add_argument("--profile", default="paper", help="which store; default: paper")
+    audits.add_argument("--json", action="store_true", help="findings as JSON")
+    audits.set_defaults(command=_audit)
     bench = commands.add_parser("bench", help="speed against a peer, both in one run")
     bench.add_argument("name", nargs="*", help="default: all")
     bench.add_argument("--json", action="store_true", help="rows as JSON")
@@ -95,6 +99,20 @@ def _table(options: argparse.Namespace) -> None:
     for report in _reports(options.report):
         rows += tables.result_rows(report, runs.load_runs(report, profile(options.profile)))
     print(json.dumps(rows, indent=1) if options.json else tables.format_table(rows))
+
+
+def _audit(options: argparse.Namespace) -> int:
+    folder = runs.results_folder(profile(options.profile))
+    if folder is None or not folder.is_dir():
+        raise ValueError(f"Expected a folder of stored runs. Received: {folder} for profile={options.profile!r}")
+    found = audit.findings(REPORTS, folder)
+    if options.json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in found], indent=1))
+    else:
+        for finding in found:
+            print(f"{finding.kind}: {finding.path}\n    {finding.reason}")
+        print(f"{len(audit.files(folder))} files in {folder}, {len(found) or 'no'} findings")
+    return 1 if found else 0
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 Item = TypeVar("Item")
 CHUNK_BYTES = 1 << 20
+_told: set[str] = set()
 
 
 @contextlib.contextmanager
@@ -90,3 +91,10 @@ def progress(items: Iterable[Item] | None = None, description: str = "", **optio
     """
     quiet = bool(os.environ.get("TQDM_DISABLE")) or None  # None: quiet unless a terminal or a notebook looks
     return tqdm(items, description or None, disable=quiet, **options)
+
+
+def untold(messages: Iterable[str]) -> list[str]:
+    """Return those of some messages that this process was not asked for before: what is told once is told once."""
+    fresh = [message for message in dict.fromkeys(messages) if message not in _told]
+    _told.update(fresh)
+    return fresh

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import os
 import time
 import warnings
@@ -14,11 +15,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from tlkeras._files import progress, write_json
+from tlkeras._files import progress, untold, write_json
 from tlkeras.data import home
 from tlkeras.experiments import environment, executors
 from tlkeras.experiments.environment import REPOSITORY
 from tlkeras.experiments.report import Inputs, Report, Result, Settings, as_stored, defaults, profile
+
+LARGEST = 1e300  # of a metric
+NUMBER, TEXT = (int, float, type(None)), (str, type(None))
+KINDS: dict[str, Any] = {  # of the fields of a run's file
+    **{"report": str, "arm": str, "seed": int, "profile": str, "settings": dict, "metrics": dict, "data": list},
+    **{"weights": list, "wall_seconds": NUMBER, "peak_memory_mib": NUMBER, "versions": dict, "device": str},
+    **{"commit": TEXT, "date": str, "details": dict, "history": dict},
+}
+
+
+class DamagedRunError(ValueError):
+    """A file of the result store is no run; the message says why, and ends with the path."""
+
+
+class DamagedRunWarning(UserWarning):
+    """Files or metrics of the result store are set aside; the message names them. The files stay as they are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +60,40 @@ class Run:
     history: dict[str, list] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Run:
-        """Return the run of a file's content."""
-        return cls(**{field.name: content[field.name] for field in dataclasses.fields(cls) if field.name in content})
+    def from_json(cls, content: Any) -> Run:
+        """Return the run of a file's content.
+
+        Raises:
+            ValueError: it is no object, lacks a field that has no default, or one is of another kind.
+        """
+        if not isinstance(content, dict):
+            raise ValueError(f"Expected a JSON object. Received: {type(content).__name__}")
+        known = {field.name: content[field.name] for field in dataclasses.fields(cls) if field.name in content}
+        lacking = [field.name for field in dataclasses.fields(cls) if _needed(field) and field.name not in known]
+        wrong = [name for name, value in known.items() if not isinstance(value, KINDS[name])]
+        items = [item for name in ("data", "weights") if name not in lacking + wrong for item in known[name]]
+        if not all(isinstance(item, dict) and _texts(item, "name", "fingerprint") for item in items):
+            wrong += ["data or weights"]
+        if "metrics" not in wrong + lacking and not all(
+            isinstance(value, NUMBER) for value in known["metrics"].values()
+        ):
+            wrong += ["metrics"]
+        if lacking or wrong:
+            raise ValueError(f"Expected the fields of a run. Received: without {lacking}, of another kind {wrong}")
+        return cls(**known)
 
     @property
     def inputs(self) -> Inputs:
         """The provenance of its data and weights."""
         return {"data": self.data, "weights": self.weights}
+
+
+def _needed(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _texts(item: Mapping[str, Any], *names: str) -> bool:
+    return all(isinstance(item.get(name), str) for name in names)
 
 
 class Runs(Sequence[Run]):
@@ -177,6 +220,42 @@ def run_key(settings: Mapping[str, Any], inputs: Inputs) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def run_keys(report: Report, run: Run) -> tuple[str, str]:
+    """Return the keys by which a run may be stored: over settings that are not at their default, and over all.
+
+    The first is the usual one, so that a new field changes no key. Should the default of a field change, another run
+    may have it; then all fields count.
+    """
+    usual = defaults(report.arms[run.arm])
+    changed = {name: value for name, value in run.settings.items() if name not in usual or usual[name] != value}
+    return run_key(changed, run.inputs), run_key(run.settings, run.inputs)
+
+
+def read_run(path: Path) -> Run:
+    """Return the run in a file of the store, `report/arm/key/seed.json`, as it stands there.
+
+    Raises:
+        DamagedRunError: it cannot be read, is no JSON, is not what a run is, or says that it belongs elsewhere.
+    """
+    try:
+        run = Run.from_json(json.loads(path.read_text(encoding="utf-8")))
+        place = [*path.parts[-4:-2], path.stem]
+        if [run.report, run.arm, str(run.seed)] != place:
+            raise ValueError(
+                f"Expected the run of {'/'.join(place)}. Received: {run.report!r}, {run.arm!r}, {run.seed}"
+            )
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedRunError(
+            f"Expected the file of a run ({type(error).__name__}: {error}). Received: {path}"
+        ) from error
+    return run
+
+
+def not_finite(run: Run) -> list[str]:
+    """Return the names of the metrics that are NaN, infinite, null or too large for a float."""
+    return [name for name, value in run.metrics.items() if value is None or not abs(value) < LARGEST]
+
+
 def fingerprints(inputs: Inputs) -> list[str]:
     """Return the fingerprints of data and weights, in order."""
     return [item["fingerprint"] for item in inputs["data"] + inputs["weights"]]
@@ -210,7 +289,9 @@ def study(
     report.check_arms(arms)
     wanted = {arm: _seeds(report, arm, seeds, name) for arm in arms}
     jobs = [(arm, seed) for seed in dict.fromkeys(sum(wanted.values(), [])) for arm in arms if seed in wanted[arm]]
-    finished = {job: run for job in jobs if (run := _stored(report, *job, name))}
+    problems: list[str] = []
+    finished = {job: run for job in jobs if (run := _stored(report, *job, name, problems))}
+    _tell(problems)
     missing = [job for job in jobs if job not in finished]
     with progress(None, f"{report.name} ({name})", unit="run", total=len(jobs), initial=len(finished)) as bar:
         for job, run in execute(functools.partial(_computed, report, name), missing):
@@ -249,14 +330,17 @@ def live_or_recorded(
 def load_runs(report: Report, profile_name: str = "paper", arms: Sequence[str] | None = None) -> Runs:
     """Return the stored runs whose settings are those of today's arms, in order of arms, then seeds.
 
-    The runs of an arm all have the same data and weights: real ones before stand-ins, then what was run last.
+    The runs of an arm all have the same data and weights: real ones before stand-ins, then what was run last. Damaged
+    files and metrics that are not finite are left out, and named in one DamagedRunWarning.
 
     Raises:
         ValueError: an unknown arm.
     """
-    names = list(report.arms) if arms is None else list(arms)
+    names, problems = list(report.arms) if arms is None else list(arms), list[str]()
     report.check_arms(names)
-    return Runs(run for arm in names for run in _same_inputs(list(_of_settings(report, arm, profile_name))))
+    found = [run for arm in names for run in _same_inputs(list(_of_settings(report, arm, profile_name, problems)))]
+    _tell(problems)
+    return Runs(found)
 
 
 def isolated_run(report: Report, settings: Settings, seed: int) -> Result:
@@ -273,27 +357,50 @@ def _seeds(report: Report, arm: str, given: int | Iterable[int] | None, profile_
     return seeds
 
 
+def _tell(problems: Iterable[str]) -> None:
+    """Warn of problems of the store that this process has not warned of before, all at once."""
+    if fresh := untold(problems):
+        lines = "\n  ".join(fresh)
+        aside = "are left out and stay as they are; python -m tlkeras audit lists all"
+        warnings.warn(f"Parts of the result store {aside}:\n  {lines}", DamagedRunWarning, stacklevel=3)
+
+
 def _of_settings(
-    report: Report, arm: str, profile_name: str, *, seed: int | None = None, stand_in: bool = False
+    report: Report,
+    arm: str,
+    profile_name: str,
+    problems: list[str],
+    *,
+    seed: int | None = None,
+    stand_in: bool = False,
 ) -> Iterator[Run]:
     """Yield the stored runs of an arm that have the settings of a profile, whatever their data and their folder.
 
     Folders are named by a key, but runs are told apart by their content: a field that is new in the settings has its
-    default in older runs.
+    default in older runs. What is left out is added to `problems`.
     """
     folder = results_folder(profile_name, stand_in)
     current = as_stored(report.settings(arm, profile_name))
-    pattern = f"*/{'*' if seed is None else seed}.json"
+    pattern = f"*/{'[!.]*' if seed is None else seed}.json"  # not what is being written
     for path in sorted((folder / report.name / arm).glob(pattern)) if folder else ():
-        run = Run.from_json(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            run = read_run(path)
+        except DamagedRunError as error:
+            problems.append(str(error))
+            continue
         settings = report.completed(arm, run.settings)
-        if settings == current:  # then it is a run of this profile, too
-            yield dataclasses.replace(run, settings=settings, profile=profile_name)
+        if settings != current:  # else it is a run of this profile, too
+            continue
+        if left_out := not_finite(run):
+            problems.append(f"Expected finite metrics. Received: {', '.join(left_out)} of {path}")
+        metrics = {name: value for name, value in run.metrics.items() if name not in left_out}
+        yield dataclasses.replace(run, settings=settings, metrics=metrics, profile=profile_name)
 
 
-def _stored(report: Report, arm: str, seed: int, profile_name: str) -> Run | None:
+def _stored(report: Report, arm: str, seed: int, profile_name: str, problems: list[str] | None = None) -> Run | None:
     inputs = report.inputs(report.settings(arm, profile_name))
-    same = _of_settings(report, arm, profile_name, seed=seed, stand_in=_on_stand_in(inputs))
+    told = [] if problems is None else problems
+    same = _of_settings(report, arm, profile_name, told, seed=seed, stand_in=_on_stand_in(inputs))
     return next((run for run in same if fingerprints(run.inputs) == fingerprints(inputs)), None)
 
 
@@ -305,19 +412,24 @@ def _computed(report: Report, profile_name: str, job: executors.Job) -> Run:
     inputs = report.inputs(settings)
     started = time.perf_counter()
     result = isolated_run(report, settings, seed)
+    metrics = {name: round(value, 6) for name, value in result.metrics.items() if math.isfinite(value)}
+    left_out = [name for name in result.metrics if name not in metrics]
+    if left_out:
+        received = f"{', '.join(left_out)} of {report.name}, {arm}, seed {seed}, left out"
+        warnings.warn(f"Expected finite metrics. Received: {received}", DamagedRunWarning, stacklevel=2)
     return Run(
         report=report.name,
         arm=arm,
         seed=seed,
         profile=profile_name,
         settings=as_stored(settings),
-        metrics={name: round(value, 6) for name, value in result.metrics.items()},
+        metrics=metrics,
         data=inputs["data"],
         weights=inputs["weights"],
         wall_seconds=round(time.perf_counter() - started, 2),
         peak_memory_mib=environment.peak_memory_mib(),
         **environment.describe(),
-        details=result.details,
+        details={**result.details, "not_finite": left_out} if left_out else result.details,
         history=result.history,
     )
 
@@ -333,14 +445,11 @@ def _store(report: Report, run: Run) -> None:
 
 
 def _unused_path(report: Report, run: Run, folder: Path) -> Path:
-    """Return where a run is written: the key ignores fields at their default, so that a new field changes no key.
-
-    Should the default of a field change, another run may have this key; then all fields count.
-    """
-    usual = defaults(report.arms[run.arm])
-    changed = {name: value for name, value in run.settings.items() if name not in usual or usual[name] != value}
-    paths = [folder / run_key(settings, run.inputs) / f"{run.seed}.json" for settings in (changed, run.settings)]
-    return next((path for path in paths if not path.exists()), paths[-1])
+    """Return where a run is written: by its usual key, but never over what is there, such as a damaged file."""
+    keys = run_keys(report, run)
+    names = itertools.chain(keys, (f"{keys[0]}-{number}" for number in itertools.count(2)))
+    paths = (folder / name / f"{run.seed}.json" for name in names)
+    return next(path for path in paths if not path.exists())
 
 
 def _on_stand_in(inputs: Inputs) -> bool:
