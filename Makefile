@@ -14,7 +14,7 @@ BESIDE := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test coverage mutation notebooks readme paper bench pretrain clean
+.PHONY: help install run test coverage mutation notebooks audit readme paper bench pretrain clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -54,6 +54,9 @@ notebooks: $(INSTALLED) ## run every notebook (PROFILE=paper) and store it with 
 
 paper: $(INSTALLED) ## all reports at their own sizes: resumes where it was stopped; RAY=auto: on a Ray cluster
 	@$(RUN) -m tlkeras run all --profile paper $(if $(RAY),--executor ray --address $(RAY))
+
+audit: $(INSTALLED) ## look at every stored run, and compute some again that the commit draws: five minutes
+	@$(RUN) -m tlkeras audit --rerun 1000 --minutes 5
 
 readme: $(INSTALLED) ## write the tables of README.md from results/
 	@$(RUN) -m tools.readme

@@ -11,7 +11,8 @@ import pytest
 from toy_report import MADE, Settings, Toy
 
 from tlkeras import __main__ as command_line
-from tlkeras.experiments import audit, environment, runs
+from tlkeras.experiments import audit, environment, lottery, runs
+from tlkeras.reports import REPORTS
 
 
 @pytest.fixture
@@ -121,3 +122,93 @@ def test_the_recorded_runs_are_sound_and_looked_at_without_tensorflow():
     code = "import sys\nfrom tlkeras import __main__\nsys.exit(__main__.main(['audit']) or 'tensorflow' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert told.returncode == 0 and told.stdout.endswith("no findings\n"), told.stdout + told.stderr
+
+
+# The lottery
+
+
+def stored_runs(toy):
+    return list(runs.load_runs(toy.report))
+
+
+def test_the_seed_decides_the_draw_and_every_run_can_be_drawn(toy, store):
+    stored = stored_runs(toy)
+    first = {lottery.draw(stored, str(seed), limit=60)[0] == run for seed in range(60) for run in stored}
+    assert first == {True, False} and lottery.draw(stored, "a", limit=60) == lottery.draw(stored[::-1], "a", limit=60)
+    drawn_first = [stored.index(lottery.draw(stored, str(seed), limit=60)[0]) for seed in range(60)]
+    assert set(drawn_first) == set(range(6))
+    slow = [dataclasses.replace(run, wall_seconds=60.0 * run.seed) for run in stored]
+    assert {run.seed for run in lottery.draw(slow, "a", limit=60)} == {0, 1}
+    assert lottery.draw([dataclasses.replace(run, wall_seconds=None) for run in stored], "a", limit=60) == []
+
+
+def test_what_is_computed_again_is_compared_metric_by_metric(toy, store):
+    reports, stored = {"toy": toy.report}, stored_runs(toy)
+    outcomes = list(lottery.again(reports, stored, 4))
+    assert [outcome.verdict for outcome in outcomes] == [lottery.EQUAL] * 4
+    changed(min(store.glob("toy/short/*/2.json")), metrics={"accuracy": 0.666668, "seconds": 3.0})
+    (outcome,) = lottery.again(reports, [run for run in stored_runs(toy) if run.arm == "short" and run.seed == 2], 1)
+    assert str(outcome) == "toy/short, seed 2: different (accuracy 0.666667, stored 0.666668)"
+
+
+def test_another_machine_may_differ_within_the_tolerance(toy, store):
+    run = dataclasses.replace(stored_runs(toy)[0], metrics={"accuracy": 0.5, "loss": 2.0, "seconds": 1.0})
+
+    def verdict(same_machine=False, **found):
+        return lottery.compared(run, {"accuracy": 0.5, "loss": 2.0, **found}, same_machine=same_machine).verdict
+
+    assert verdict() == lottery.EQUAL == verdict(same_machine=True, seconds=9.0)
+    assert verdict(accuracy=0.51999, loss=2.0999) == lottery.NEAR
+    assert verdict(same_machine=True, accuracy=0.500001) == lottery.DIFFERENT
+    assert verdict(accuracy=0.526) == verdict(loss=2.11) == verdict(loss=float("nan")) == lottery.DIFFERENT
+    assert lottery.compared(run, {"loss": 2.0}, same_machine=False).verdict == lottery.DIFFERENT
+
+
+def test_runs_of_other_versions_are_told(toy, store):
+    (run, *_) = stored_runs(toy)
+    other = dataclasses.replace(run, versions={**run.versions, "keras": "2.0"}, metrics={"accuracy": 0.01})
+    assert next(lottery.again({"toy": toy.report}, [other], 1)).verdict == lottery.NEAR
+    assert (
+        next(lottery.again({"toy": toy.report}, [dataclasses.replace(other, device="GPU")], 1)).verdict == lottery.NEAR
+    )
+    assert next(lottery.again({"toy": toy.report}, [dataclasses.replace(run, metrics=other.metrics)], 1)).verdict != (
+        lottery.NEAR
+    )
+
+
+def test_what_cannot_be_computed_here_does_not_count(toy, store):
+    stored = stored_runs(toy)
+    absent = dataclasses.replace(stored[0], data=[{**MADE, "fingerprint": "f" * 16}])
+    outcomes = list(lottery.again({"toy": toy.report}, [absent, *stored], 2))
+    assert [outcome.verdict for outcome in outcomes] == [lottery.NOT_HERE, lottery.EQUAL, lottery.EQUAL]
+    toy.inputs = lambda settings: exec("raise RuntimeError('no source\\nat all')")
+    (outcome,) = lottery.again({"toy": toy.report}, stored[:1], 1)
+    assert str(outcome) == "toy/short, seed 0: cannot be computed here (no source)"
+
+
+def test_no_run_is_begun_that_would_end_too_late(toy, store):
+    stored = [dataclasses.replace(run, wall_seconds=40.0 * run.seed) for run in stored_runs(toy)]
+    assert len(list(lottery.again({"toy": toy.report}, stored[:3], 3, minutes=1))) == 2
+
+
+def test_the_chance_is_that_of_a_draw_without_replacement():
+    assert lottery.chance(10, 1, 3) == pytest.approx(0.3) and lottery.chance(10, 0, 3) == 0
+    assert lottery.chance(10, 8, 3) == 1 == lottery.chance(10, 10, 1)
+    assert lottery.chance(4, 2, 2) == pytest.approx(1 - 1 / 6)
+    told = lottery.statement(100, 20, 60)
+    assert told.startswith("20 of the 100 runs that took at most 60 s") and "1% (1): 0.20, 5% (5): 0.68" in told
+
+
+def test_an_altered_run_of_a_real_report_is_found(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TLKERAS_RESULTS", str(tmp_path))
+    report = dataclasses.replace(REPORTS["tominet"], arms={"scratch_50": REPORTS["tominet"].arms["scratch_50"]})
+    monkeypatch.setattr(command_line, "REPORTS", {"tominet": report})
+    (run,) = runs.study(report, seeds=1)
+    draw = ("audit", "--profile", "smoke", "--rerun", "9", "--seed", "a lottery's number")
+    assert command_line.main(list(draw)) == 0
+    told = capsys.readouterr().err
+    assert "tominet/scratch_50, seed 0: equal\n" in told and 'Drawn by "a lottery\'s number". 1 of the 1 runs' in told
+    (path,) = tmp_path.glob("tominet/scratch_50/*/0.json")
+    changed(path, metrics={**run.metrics, "test_accuracy": run.metrics["test_accuracy"] + 0.005})
+    assert command_line.main(list(draw)) == 1
+    assert capsys.readouterr().out.startswith("different: tominet/scratch_50, seed 0\n    test_accuracy ")

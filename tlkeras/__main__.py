@@ -4,12 +4,13 @@ import argparse
 import dataclasses
 import importlib
 import json
+import math
 import os
 import sys
 from types import ModuleType
 
 from tlkeras import data, startup
-from tlkeras.experiments import audit, environment, executors, runs, tables
+from tlkeras.experiments import audit, environment, executors, lottery, runs, tables
 from tlkeras.experiments.report import Report, profile
 from tlkeras.reports import REPORTS
 
@@ -48,6 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     audits = commands.add_parser("audit", help="what is wrong with the stored runs; exit code 1 if anything is")
     audits.add_argument("--profile", default="paper", help="which store; default: paper")
     audits.add_argument("--json", action="store_true", help="findings as JSON")
+    audits.add_argument("--rerun", type=int, default=0, metavar="K", help="draw K runs and compute them again")
+    audits.add_argument("--seed", help="decides the draw: any text; default: the commit")
+    audits.add_argument("--limit", type=float, default=60.0, help="draw none that took more seconds (default: 60)")
+    audits.add_argument("--minutes", type=float, default=math.inf, help="begin none that would end later")
     audits.set_defaults(command=_audit)
     bench = commands.add_parser("bench", help="speed against a peer, both in one run")
     bench.add_argument("name", nargs="*", help="default: all")
@@ -106,6 +111,8 @@ def _audit(options: argparse.Namespace) -> int:
     if folder is None or not folder.is_dir():
         raise ValueError(f"Expected a folder of stored runs. Received: {folder} for profile={options.profile!r}")
     found = audit.findings(REPORTS, folder)
+    if options.rerun:
+        found += _rerun(options)
     if options.json:
         print(json.dumps([dataclasses.asdict(finding) for finding in found], indent=1))
     else:
@@ -113,6 +120,22 @@ def _audit(options: argparse.Namespace) -> int:
             print(f"{finding.kind}: {finding.path}\n    {finding.reason}")
         print(f"{len(audit.files(folder))} files in {folder}, {len(found) or 'no'} findings")
     return 1 if found else 0
+
+
+def _rerun(options: argparse.Namespace) -> list[audit.Finding]:
+    """Draw stored runs, compute them again, tell of each on stderr, and return those that came out different."""
+    startup.quiet_start()
+    seed = options.seed or environment.describe()["commit"] or "0"
+    stored = [run for report in REPORTS.values() for run in runs.load_runs(report, options.profile)]
+    drawn = lottery.draw(stored, seed, limit=options.limit)
+    outcomes = []
+    for outcome in lottery.again(REPORTS, drawn, options.rerun, minutes=options.minutes):
+        outcomes.append(outcome)
+        print(outcome, file=sys.stderr, flush=True)
+    done = sum(outcome.verdict != lottery.NOT_HERE for outcome in outcomes)
+    print(f"Drawn by {seed!r}. {lottery.statement(len(drawn), done, options.limit)}", file=sys.stderr)
+    different = [outcome for outcome in outcomes if outcome.verdict == lottery.DIFFERENT]
+    return [audit.Finding(o.verdict, f"{o.run.report}/{o.run.arm}, seed {o.run.seed}", o.reason) for o in different]
 
 
 def _bench(options: argparse.Namespace) -> None:
