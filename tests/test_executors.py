@@ -1,11 +1,16 @@
-"""Executors: every job once; what fails on a cluster loses nothing, and is told. Ray is stood in for."""
+"""Executors: every job once; what fails in another process loses nothing, and is told. Ray is stood in for."""
 
+import contextlib
+import functools
+import os
 import sys
+import time
 import types
 
 import pytest
+import toy_report
 
-from tlkeras.experiments import executors
+from tlkeras.experiments import environment, executors, runs
 
 JOBS = [("a", 0), ("b", 0), ("a", 1)]
 
@@ -47,6 +52,69 @@ def cluster(monkeypatch):
     found = Cluster()
     monkeypatch.setitem(sys.modules, "ray", found)
     return found
+
+
+def alive(process):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return True
+    return False
+
+
+def test_processes_share_the_jobs_and_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    found = dict(executors.local(2)(toy_report.run_of, JOBS))
+    assert {(run["arm"], run["seed"]) for run in found.values()} == set(JOBS) == set(found)
+    assert {run["threads"] for run in found.values()} == {"3"} and "TF_NUM_INTRAOP_THREADS" not in os.environ
+    assert os.getpid() not in {run["process"] for run in found.values()}
+    assert not any(alive(run["process"]) for run in found.values())
+
+
+def test_a_process_that_dies_costs_its_job_another_try(tmp_path):
+    jobs = [("once", 0), ("always", 0), ("wrong", 1), ("good", 0)]
+    results = executors.local(2, retries=1)(functools.partial(toy_report.dies_once, tmp_path), jobs)
+    found = {next(results)[0], next(results)[0]}
+    assert found == {("once", 0), ("good", 0)}
+    with pytest.raises(executors.ClusterError, match="Received: ") as caught:
+        next(results)
+    told = str(caught.value).partition("Received: ")[2].split("; ")
+    assert set(told) == {"always, seed 0: its process died 2 times", "wrong, seed 1: ValueError: no such thing"}
+
+
+def test_processes_end_with_the_study(tmp_path):
+    results = executors.local(2)(functools.partial(toy_report.waits, tmp_path), [("good", 0), ("wait", 0)])
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executors, "wait", functools.partial(_interrupt, tmp_path))
+        next(results)
+    processes = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(processes) == 2 and not any(map(alive, processes))
+
+
+def _interrupt(folder, connections):
+    deadline = time.monotonic() + 30
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    raise KeyboardInterrupt
+
+
+def test_fewer_than_one_process_is_refused():
+    with pytest.raises(ValueError, match=r"at least one process\. Received: 0$"):
+        executors.local(0)
+
+
+def test_the_same_files_from_every_executor(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "bounded_memory", contextlib.nullcontext)
+    monkeypatch.setattr(environment, "_device", lambda: "none")
+    toy, contents = toy_report.Elsewhere(), []
+    for name, execute in {"here": executors.in_process, "local": executors.local(2)}.items():
+        monkeypatch.setenv("TLKERAS_RESULTS", str(tmp_path / name))
+        found = runs.study(toy.report, seeds=3, execute=execute)
+        assert found == runs.load_runs(toy.report, "smoke")
+        paths = sorted(path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*.json"))
+        contents.append([(path, runs.read_run(tmp_path / name / path).metrics) for path in paths])
+    assert contents[0] == contents[1] and len(contents[0]) == 6
 
 
 def run_of(job):

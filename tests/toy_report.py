@@ -1,7 +1,13 @@
 """A report that trains nothing, for the tests of what runs, stores and audits."""
 
+import contextlib
 import dataclasses
+import os
+import signal
+import time
+from pathlib import Path
 
+from tlkeras.experiments import environment
 from tlkeras.experiments.report import ByProfile, Report, Result
 
 MADE = {"name": "toy", "source": "made", "stand_in": False, "fingerprint": "0123456789abcdef", "licence": "CC0"}
@@ -45,3 +51,39 @@ class Toy:
             inputs=self.inputs,
             run=self.run,
         )
+
+
+# What another process computes must have a name in a module.
+
+
+def run_of(job):
+    return {"arm": job[0], "seed": job[1], "process": os.getpid(), "threads": os.environ["TF_NUM_INTRAOP_THREADS"]}
+
+
+def dies_once(folder: Path, job):
+    """Kill the own process at the first try of a job that is so called; at every try of one that is called always."""
+    tried = folder / f"{job[0]}-{job[1]}"
+    if job[0] == "always" or (job[0] == "once" and not tried.exists()):
+        tried.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if job[0] == "wrong":
+        raise ValueError("no such thing")
+    return run_of(job)
+
+
+def waits(folder: Path, job):
+    """Say which process it is, and never end."""
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+class Elsewhere(Toy):
+    """A toy that another process runs without waiting for TensorFlow, and that needs a moment."""
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        environment.bounded_memory, environment._device = contextlib.nullcontext, lambda: "none"
+
+    def run(self, settings, seed):
+        time.sleep(0.02)
+        return Result({"accuracy": seed / 3 + settings.epochs})

@@ -1,4 +1,4 @@
-"""Command line: `python -m tlkeras run | table | audit | bench | data | pretrain | adapt | predict`."""
+"""Command line: `python -m tlkeras COMMAND`; `--help` lists the commands."""
 
 import argparse
 import dataclasses
@@ -7,10 +7,11 @@ import json
 import math
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 from tlkeras import data, startup
-from tlkeras.experiments import audit, environment, executors, lottery, runs, tables
+from tlkeras.experiments import audit, environment, executors, journal, lottery, plans, runs, tables
 from tlkeras.experiments.report import Report, profile
 from tlkeras.reports import REPORTS
 
@@ -38,9 +39,18 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--arm", action="append", help="only this arm (may be repeated)")
     run.add_argument("--profile", help="smoke, quick or paper; default: TLKERAS_PROFILE, else quick")
     run.add_argument("--seeds", type=int, help="number of seeds; default: the profile's")
-    run.add_argument("--executor", choices=("process", "ray"), default="process", help="where; default: process")
+    run.add_argument("--jobs", type=int, default=1, help="processes that share the cores of this machine; default: 1")
+    run.add_argument("--executor", choices=("local", "ray"), default="local", help="where; default: local")
     run.add_argument("--address", help="of the Ray cluster, or auto; default: a new one on this machine")
     run.set_defaults(command=_run)
+    study = commands.add_parser("study", help="run what a TOML file asks for, after an estimate of its cost")
+    study.add_argument("file", type=Path, help="profile, jobs, and a table of each report with arms and seeds")
+    study.add_argument("--estimate", action="store_true", help="say what it costs, and run nothing")
+    study.set_defaults(command=_study)
+    status = commands.add_parser("status", help="what of a study is done, running or failed, and the time left")
+    status.add_argument("report", nargs="?", default="all", help=f"one of {', '.join(REPORTS)}; default: all")
+    status.add_argument("--profile", help="smoke, quick or paper; default: TLKERAS_PROFILE, else quick")
+    status.set_defaults(command=_status)
     table = commands.add_parser("table", help="our numbers beside the report's")
     table.add_argument("report", nargs="?", default="all", help=f"one of {', '.join(REPORTS)}; default: all")
     table.add_argument("--profile", default="paper", help="which stored runs; default: paper")
@@ -91,12 +101,43 @@ def _reports(name: str) -> list[Report]:
 
 
 def _run(options: argparse.Namespace) -> None:
-    reports = _reports(options.report)
+    execute = executors.on_ray(options.address) if options.executor == "ray" else _local(options.jobs)
+    for report in _reports(options.report):
+        _show(report, options.arm, options.seeds, options.profile, execute)
+
+
+def _local(jobs: int) -> executors.Execute:
+    return executors.in_process if jobs == 1 else executors.local(jobs)
+
+
+def _show(
+    report: Report, arms: list[str] | None, seeds: int | list[int] | None, name: str | None, execute: executors.Execute
+) -> None:
+    """Run a study of one report, and show its table."""
     startup.quiet_start()
-    execute = executors.on_ray(options.address) if options.executor == "ray" else executors.in_process
-    for report in reports:
-        finished = runs.study(report, options.arm, seeds=options.seeds, profile_name=options.profile, execute=execute)
-        print(tables.format_table(tables.result_rows(report, finished, arms=finished.arms)))
+    finished = runs.study(report, arms, seeds=seeds, profile_name=name, execute=execute, must_store=True)
+    print(tables.format_table(tables.result_rows(report, finished, arms=finished.arms)))
+
+
+def _study(options: argparse.Namespace) -> None:
+    wanted = plans.read_study(options.file, REPORTS)
+    execute = _local(wanted.jobs)
+    for part in wanted.parts:
+        rows = plans.plans(part.report, part.arms, part.seeds, wanted.profile)
+        print(f"{part.report.name} ({wanted.profile}): {plans.summary(rows, wanted.jobs)}", flush=True)
+    for part in wanted.parts if not options.estimate else ():
+        _show(part.report, part.arms, part.seeds, wanted.profile, execute)
+
+
+def _status(options: argparse.Namespace) -> None:
+    name = profile(options.profile)
+    for report in _reports(options.report):
+        print(f"{report.name} ({name}): {plans.summary(plans.plans(report, None, None, name))}")
+        stores = {runs.results_folder(name), runs.results_folder(name, stand_in=True)} - {None}
+        for entry in [entry for store in stores if store for entry in journal.entries(store)]:
+            if entry.report == report.name:
+                reason = f": {entry.reason}" if entry.reason else ""
+                print(f"    {entry.arm}, seed {entry.seed}: {entry.state}, {entry.since}, {entry.process}{reason}")
 
 
 def _table(options: argparse.Namespace) -> None:

@@ -25,15 +25,31 @@ def replacing(path: Path) -> Iterator[Path]:
     writers do not collide, and it keeps the suffixes of `path`, by which NumPy and Keras choose a format.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full; `path` is as it was, and nothing is left behind.
+        OSError: the folder cannot be written, or the disk is full; it names `path`, which is as it was, and nothing is
+            left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{uuid.uuid4().hex}.partial.{path.name}")
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename not in (None, str(partial), partial):
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Find out before hours of work whether a folder can be written; it is made if it is not there.
+
+    Raises:
+        OSError: it cannot; the path is named.
+    """
+    probe = folder / f".{uuid.uuid4().hex}.partial.probe"
+    write_text(probe, "")
+    probe.unlink()
 
 
 def leftovers(path: Path) -> Iterable[Path]:

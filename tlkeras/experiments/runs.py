@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -15,12 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from tlkeras._files import progress, untold, write_json
+from tlkeras._files import check_writable, leftovers, progress, untold, write_json
 from tlkeras.data import home
-from tlkeras.experiments import environment, executors
+from tlkeras.experiments import environment, executors, journal
 from tlkeras.experiments.environment import REPOSITORY
 from tlkeras.experiments.report import Inputs, Report, Result, Settings, as_stored, defaults, profile
 
+WAIT_SECONDS = 1  # between two looks at what other processes have in hand
 LARGEST = 1e300  # of a metric
 NUMBER, TEXT = (int, float, type(None)), (str, type(None))
 KINDS: dict[str, Any] = {  # of the fields of a run's file
@@ -268,8 +270,11 @@ def study(
     seeds: int | Iterable[int] | None = None,
     profile_name: str | None = None,
     execute: executors.Execute = executors.in_process,
+    must_store: bool = False,
 ) -> Runs:
     """Run every arm with every seed, seed by seed, skipping what is stored; a failure loses no finished run.
+
+    Several processes may run the same study: none computes what another one is computing.
 
     Args:
         report: one of `tlkeras.reports.REPORTS`, or your own.
@@ -277,27 +282,39 @@ def study(
         seeds: how many (0, 1, ...) or which; None means the profile's number.
         profile_name: None means TLKERAS_PROFILE.
         execute: where what is not stored is computed, see `executors`.
+        must_store: a store that cannot be written is an error; otherwise it is a warning, and the runs are returned.
 
     Returns:
         The runs of these arms and seeds, in order of arms, then seeds.
 
     Raises:
         ValueError: an unknown arm or profile, or no seeds.
+        OSError: the store cannot be written, which is found out before anything is computed, or is full.
     """
     name = profile(profile_name)
     arms = [arms] if isinstance(arms, str) else list(report.arms if arms is None else arms)
     report.check_arms(arms)
-    wanted = {arm: _seeds(report, arm, seeds, name) for arm in arms}
+    wanted = {arm: seeds_of(report, arm, seeds, name) for arm in arms}
     jobs = [(arm, seed) for seed in dict.fromkeys(sum(wanted.values(), [])) for arm in arms if seed in wanted[arm]]
     problems: list[str] = []
     finished = {job: run for job in jobs if (run := _stored(report, *job, name, problems))}
     _tell(problems)
     missing = [job for job in jobs if job not in finished]
+    for folder in {folder for arm, _ in missing if (folder := _folder(report, arm, name))}:
+        with _storing(must_store):
+            check_writable(folder)
+    compute = functools.partial(_claimed, report, name)
     with progress(None, f"{report.name} ({name})", unit="run", total=len(jobs), initial=len(finished)) as bar:
-        for job, run in execute(functools.partial(_computed, report, name), missing):
-            finished[job] = run
-            _store(report, run)
-            bar.update()
+        while missing:
+            for job, run in execute(compute, missing):
+                if run:
+                    finished[job] = run
+                    with _storing(must_store):
+                        _store(report, run)
+                    bar.update()
+            missing = [job for job in missing if job not in finished]
+            if missing:  # other processes have them in hand
+                time.sleep(WAIT_SECONDS)
     return Runs(finished[arm, seed] for arm in arms for seed in wanted[arm])
 
 
@@ -343,18 +360,35 @@ def load_runs(report: Report, profile_name: str = "paper", arms: Sequence[str] |
     return Runs(found)
 
 
+def seeds_of(report: Report, arm: str, given: int | Iterable[int] | None, profile_name: str) -> list[int]:
+    """Return the seeds of an arm: so many (0, 1, ...), those that are given, or for None as many as the profile says.
+
+    Raises:
+        ValueError: none at all.
+    """
+    given = report.seed_count(arm, profile_name) if given is None else given
+    seeds = list(range(given)) if isinstance(given, int) else list(given)
+    if not seeds:
+        raise ValueError(f"Expected at least one seed. Received: seeds={given}")
+    return seeds
+
+
 def isolated_run(report: Report, settings: Settings, seed: int) -> Result:
     """Call `report.run` and free what it leaves in TensorFlow's and Keras' global state; nothing is stored."""
     with environment.no_retracing_warnings(), environment.bounded_memory():
         return report.run(settings, seed)
 
 
-def _seeds(report: Report, arm: str, given: int | Iterable[int] | None, profile_name: str) -> list[int]:
-    given = report.seed_count(arm, profile_name) if given is None else given
-    seeds = list(range(given)) if isinstance(given, int) else list(given)
-    if not seeds:
-        raise ValueError(f"Expected at least one seed. Received: seeds={given}")
-    return seeds
+@contextlib.contextmanager
+def _storing(must_store: bool) -> Iterator[None]:
+    """Turn an error of the store into a warning, unless it must be written; a run is worth more than its file."""
+    try:
+        yield
+    except OSError as error:
+        if must_store:
+            raise
+        for fresh in untold([f"Runs are not stored ({error}); TLKERAS_RESULTS names another folder."]):
+            warnings.warn(fresh, stacklevel=4)
 
 
 def _tell(problems: Iterable[str]) -> None:
@@ -404,10 +438,31 @@ def _stored(report: Report, arm: str, seed: int, profile_name: str, problems: li
     return next((run for run in same if fingerprints(run.inputs) == fingerprints(inputs)), None)
 
 
+def _folder(report: Report, arm: str, profile_name: str) -> Path | None:
+    """Return the store of the runs of an arm, which depends on whether its data are real."""
+    return results_folder(profile_name, _on_stand_in(report.inputs(report.settings(arm, profile_name))))
+
+
+def _claimed(report: Report, profile_name: str, job: executors.Job) -> Run | None:
+    """Compute and store a run, or find it stored meanwhile; None where another process is computing it."""
+    arm, seed = job
+    settings, folder = report.settings(arm, profile_name), _folder(report, arm, profile_name)
+    if folder is None:
+        return _computed(report, profile_name, job)
+    key = run_key(as_stored(settings), report.inputs(settings))
+    with journal.claimed(folder, report.name, arm, key, seed) as free:
+        if not free:
+            return None
+        if run := _stored(report, arm, seed, profile_name):
+            return run
+        run = _computed(report, profile_name, job)
+        with contextlib.suppress(OSError):  # the process that gets the run tries again, and tells
+            _store(report, run)
+        return run
+
+
 def _computed(report: Report, profile_name: str, job: executors.Job) -> Run:
     arm, seed = job
-    if run := _stored(report, arm, seed, profile_name):  # by another process, meanwhile
-        return run
     settings = report.settings(arm, profile_name)
     inputs = report.inputs(settings)
     started = time.perf_counter()
@@ -438,10 +493,10 @@ def _store(report: Report, run: Run) -> None:
     folder = results_folder(run.profile, stand_in=_on_stand_in(run.inputs))
     if folder is None or _stored(report, run.arm, run.seed, run.profile):
         return
-    try:
-        write_json(_unused_path(report, run, folder / report.name / run.arm), dataclasses.asdict(run))
-    except OSError as error:  # a read-only or full disk must not cost the run
-        warnings.warn(f"Runs are not stored ({error}); TLKERAS_RESULTS names another folder.", stacklevel=2)
+    path = _unused_path(report, run, folder / report.name / run.arm)
+    for leftover in leftovers(path):  # of a process that was killed: this one alone has the run in hand
+        leftover.unlink(missing_ok=True)
+    write_json(path, dataclasses.asdict(run))
 
 
 def _unused_path(report: Report, run: Run, folder: Path) -> Path:

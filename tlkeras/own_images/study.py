@@ -289,8 +289,7 @@ def _check_output(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"Expected a folder for the output. Received: {out}, which is a file")
-    _files.write_text(out / "run.json.test", "")
-    (out / "run.json.test").unlink()
+    _files.check_writable(out)
     if (free := shutil.disk_usage(out).free) < NEEDED_BYTES:
         raise OSError(f"Expected {NEEDED_BYTES >> 20} MiB free for the output in {out}. Received: {free >> 20} MiB")
 
