@@ -66,9 +66,11 @@ def test_code_is_refused(tmp_path, layout):
 
 @layouts
 def test_a_tensor_beyond_its_storage_is_refused(tmp_path, layout):
-    state = {"outside": torch_writer.Tensor("0", np.zeros(9, "<f4"), np.zeros(8, "<f4"))}
-    with pytest.raises(WeightFileError, match="size of buffer"):
-        readers.read_torch(torch_writer.write(tmp_path / "made.pth", state, layout))
+    base = np.zeros(8, "<f4")
+    for array, offset, reason in ((np.zeros(9, "<f4"), 0, "larger than its storage"), (base, 1, "size of buffer")):
+        state = {"outside": torch_writer.Tensor("0", array, base, offset)}
+        with pytest.raises(WeightFileError, match=reason):
+            readers.read_torch(torch_writer.write(tmp_path / "made.pth", state, layout))
 
 
 @layouts

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 Item = TypeVar("Item")
 CHUNK_BYTES = 1 << 20
+EXPANSION, ALWAYS_BYTES = 50, 256 << 20  # deflate packs zeros 1,000 to 1, and pictures of black and white 10 to 1
 _told: set[str] = set()
 
 
@@ -84,11 +85,27 @@ def read_arrays(path: Path, error: type[Exception] = ValueError) -> dict[str, np
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            check_expansion(path.stat().st_size, sum(info.file_size for info in archive.zip.infolist()))
             return {name: archive[name] for name in archive.files}
     except Exception as reason:  # damaged bytes make zipfile, zlib and numpy raise almost anything
         raise error(
             f"Expected a whole .npz file of named arrays ({type(reason).__name__}: {reason}). Received: {path}"
         ) from reason
+
+
+def largest_expansion(stored: int) -> int:
+    """Return how many bytes a compressed file of `stored` bytes may honestly become."""
+    return max(ALWAYS_BYTES, EXPANSION * stored)
+
+
+def check_expansion(stored: int, unpacked: int) -> None:
+    """Refuse what would become very much more than is stored, so that no small file fills memory or disk.
+
+    Raises:
+        ValueError: more than `largest_expansion`.
+    """
+    if unpacked > (most := largest_expansion(stored)):
+        raise ValueError(f"Expected at most {most >> 20} MiB of {stored} bytes. Received: {unpacked >> 20} MiB")
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:

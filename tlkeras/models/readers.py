@@ -3,17 +3,19 @@
 Nothing here needs PyTorch, and whatever is not an array or a plain value is refused.
 """
 
-import pickle
+import io
+import math
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import h5py
 import numpy as np
 
-from tlkeras.data import decoding
+from tlkeras import _files
+from tlkeras.data import decoding, untrusted
 from tlkeras.models import weights
 from tlkeras.models.weights import WeightFileError
 
@@ -25,6 +27,7 @@ DTYPES = {
     "IntStorage": np.dtype("<i4"),
     "LongStorage": np.dtype("<i8"),
 }
+MOST_VALUES = 100_000  # in the dicts and lists of a checkpoint, wherever they repeat
 
 
 class Tensor(NamedTuple):
@@ -54,33 +57,31 @@ def read_torch(path: Path, prefix: str = "") -> dict[str, np.ndarray]:
         raise WeightFileError(f"Expected a PyTorch checkpoint of tensors ({error}). Received: {path}") from error
 
 
-class _Unpickler(pickle.Unpickler):
-    """Knows tensors, ordered dicts and plain values, and refuses everything else: a pickle can otherwise run code."""
+def _tensor(storage: tuple[str, np.dtype], offset: int, shape: tuple, strides: tuple, *_: object) -> Tensor:
+    return Tensor(*storage, offset, tuple(shape), tuple(strides))
 
-    def find_class(self, module: str, name: str) -> Any:
-        known = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-            ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
-            **{("torch", storage): dtype for storage, dtype in DTYPES.items()},
-        }
-        if (module, name) not in known:
-            raise pickle.UnpicklingError(f"Expected plain values and tensors. Received: {module}.{name}")
-        return known[module, name]
+
+class _Unpickler(untrusted.Unpickler):
+    """Knows tensors, ordered dicts and plain values."""
+
+    expected = "plain values and tensors"
+    known: Mapping[tuple[str, str], Any] = {
+        ("collections", "OrderedDict"): OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+        ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+        **{("torch", storage): dtype for storage, dtype in DTYPES.items()},
+    }
 
     def persistent_load(self, record: tuple) -> tuple[str, np.dtype]:
         """Return key and type of a storage."""
         return record[2], record[1]
 
 
-def _tensor(storage: tuple[str, np.dtype], offset: int, shape: tuple, strides: tuple, *_: object) -> Tensor:
-    return Tensor(*storage, offset, tuple(shape), tuple(strides))
-
-
 def _read_archive(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(file) as archive:
+        untrusted.check_zip(archive, file.seek(0, 2))
         top = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix("data.pkl")
-        tensors = _wanted(_Unpickler(archive.open(top + "data.pkl")).load(), prefix)
+        tensors = _wanted(_Unpickler(io.BytesIO(archive.read(top + "data.pkl"))).load(), prefix)
         return _arrays(tensors, lambda key: archive.read(f"{top}data/{key}"))
 
 
@@ -101,23 +102,29 @@ def _read_sequence(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
 
 
 def _wanted(state: Any, prefix: str) -> dict[str, Tensor]:
-    return {name: value for name, value in _tensors(state) if name.startswith(prefix)}
+    budget = iter(range(MOST_VALUES))
+    return {name: value for name, value in _tensors(state, budget) if name.startswith(prefix)}
 
 
-def _tensors(value: Any, *way: object) -> Iterator[tuple[str, Tensor]]:
+def _tensors(value: Any, budget: Iterator[int], *way: object) -> Iterator[tuple[str, Tensor]]:
+    if next(budget, None) is None:  # a list that holds another twice, which holds another twice, has no end
+        raise ValueError(f"it holds more than {MOST_VALUES} values")
     if isinstance(value, Tensor):  # before tuples, of which it is one
         yield ".".join(map(str, way)), value
     elif isinstance(value, dict | list | tuple):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _tensors(inner, *way, key)
+            yield from _tensors(inner, budget, *way, key)
 
 
 def _arrays(tensors: dict[str, Tensor], content: Callable[[str], bytes]) -> dict[str, np.ndarray]:
     """Return each tensor as an array of its own; numpy refuses one that reaches beyond its storage."""
     arrays = {}
     for name, (storage, dtype, offset, shape, strides) in tensors.items():
+        elements = content(storage)
+        if math.prod(shape) * dtype.itemsize > len(elements):  # strides of 0 repeat what is stored once
+            raise ValueError(f"{name} of {shape} is larger than its storage")
         steps = [stride * dtype.itemsize for stride in strides]
-        arrays[name] = np.ndarray(shape, dtype, content(storage), offset * dtype.itemsize, steps).copy()
+        arrays[name] = np.ndarray(shape, dtype, elements, offset * dtype.itemsize, steps).copy()
     return arrays
 
 
@@ -128,9 +135,12 @@ def read_legacy_h5(path: Path) -> dict[str, np.ndarray]:
         WeightFileError: the file is truncated or no weight file.
     """
     try:
+        stored = path.stat().st_size
         with h5py.File(path) as file:
-            names = _texts(file.attrs["layer_names"])
-            arrays = {name: [file[name][key][()] for key in _texts(file[name].attrs["weight_names"])] for name in names}
+            arrays = {}
+            for name in _texts(file.attrs["layer_names"]):
+                layer = _inside(file, name)
+                arrays[name] = [_values(_inside(layer, key), stored) for key in _texts(layer.attrs["weight_names"])]
     except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, by the kind of damage
         raise WeightFileError(f"Expected a Keras 1 or 2 weight file ({error}). Received: {path}") from error
     return {
@@ -138,6 +148,24 @@ def read_legacy_h5(path: Path) -> dict[str, np.ndarray]:
         for name, layer in arrays.items()
         for array in layer
     }
+
+
+def _inside(group: h5py.Group, name: str) -> Any:
+    """Return what lies in a group, and in the same file: a link to another one could be to any file at all."""
+    for part in name.split("/"):
+        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"expected {part} in the file itself, received a link")
+        group = group[part]
+    return group
+
+
+def _values(dataset: Any, stored: int) -> np.ndarray:
+    """Return the numbers of a dataset that lies in a file of so many bytes."""
+    elsewhere = not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual
+    if elsewhere or dataset.dtype.kind != "f":
+        raise ValueError("expected floats in the file itself, received something else")
+    _files.check_expansion(stored, dataset.nbytes)
+    return dataset[()]
 
 
 def _texts(names: np.ndarray) -> list[str]:
