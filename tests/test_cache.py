@@ -77,6 +77,16 @@ def test_altered_content_is_noticed(path):
         cache.verify(path, cache.read(path))
 
 
+def test_a_swapped_file_with_the_right_time_stamp_is_found_where_it_is_always_hashed(path):
+    stamp = path.stat().st_mtime_ns
+    arrays = {**ARRAYS, "x_train": ARRAYS["x_train"][::-1].copy()}
+    np.savez(path, **arrays)
+    os.utime(path, ns=(stamp, stamp))
+    cache.verify(path, cache.read(path))
+    with pytest.raises(cache.DamagedFileError, match="its content has the fingerprint"):
+        cache.verify(path, cache.read(path), always=True)
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>", b"\x93NUMPY not really", b"PK\x03\x04 cut off"])
 def test_other_content_is_refused(path, content):
     path.write_bytes(content)

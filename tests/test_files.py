@@ -40,6 +40,36 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, mon
     assert path.read_text(encoding="utf-8") == "öld" and names(tmp_path) == ["text"]
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError("HDF5 could not write")])
+def test_an_error_of_the_disk_names_the_path(tmp_path, error):
+    _files.write_text(tmp_path / "text", "old")
+    with (
+        pytest.raises(OSError, match=f"(No space|HDF5).*{tmp_path}/text"),
+        _files.replacing(tmp_path / "text") as partial,
+    ):
+        partial.write_text("half")
+        raise error
+    assert (tmp_path / "text").read_text() == "old" and names(tmp_path) == ["text"]
+
+
+def test_an_error_of_another_file_is_left_as_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError, match="elsewhere"), _files.replacing(tmp_path / "text"):
+        (tmp_path / "elsewhere").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    _files.check_writable(tmp_path / "new" / "deep")
+    assert names(tmp_path / "new" / "deep") == []
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=f"{tmp_path}/file"):
+        _files.check_writable(tmp_path / "file")
+
+
+def test_what_was_told_is_not_told_again():
+    assert _files.untold(["a message", "another", "a message"]) == ["a message", "another"]
+    assert _files.untold(["another", "a third"]) == ["a third"]
+
+
 def test_two_writers_do_not_collide_and_leftovers_are_told(tmp_path):
     path, inside = tmp_path / "a.npz", threading.Barrier(2)
 

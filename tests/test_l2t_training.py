@@ -138,6 +138,11 @@ def test_another_training_or_a_damaged_file_is_not_resumed(tmp_path):
         made(**ALIKE).fit(*images(), **SMALL, checkpoint=path)
     with pytest.raises(ValueError, match=r"Received: \{'settings': "):
         made(settings=Settings(beta=1.0), **ALIKE).fit(*images(), **{**SMALL, "epochs": 1}, checkpoint=path)
+    arrays = dict(np.load(path))
+    for facts in ("[]", "{", '{"training": {}}', '{"training": 1, "history": {}}'):
+        np.savez(tmp_path / "odd.npz", **{**arrays, "facts": np.array(facts)})
+        with pytest.raises(WeightFileError, match=r"Expected a checkpoint of learning to transfer.*odd\.npz$"):
+            made(**ALIKE).fit(*images(), **{**SMALL, "epochs": 1}, checkpoint=tmp_path / "odd.npz")
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(WeightFileError, match=r"a whole \.npz file"):
         made(**ALIKE).fit(*images(), **{**SMALL, "epochs": 1}, checkpoint=path)

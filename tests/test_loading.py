@@ -289,6 +289,22 @@ def test_a_damaged_file_is_fetched_again_or_refused(monkeypatch, damage):
     assert data.load("toy").fingerprint == good.fingerprint
 
 
+@pytest.mark.parametrize("damage", ["flipped", "cut", "swapped"])
+def test_every_cached_data_set_is_verified_and_none_is_fetched(monkeypatch, damage):
+    assert data.verify() == {}
+    data.load("toy")
+    path = cache.dataset_path("toy")
+    monkeypatch.setenv("TLKERAS_OFFLINE", "1")
+    assert data.verify() == {path: ""}
+    content = path.read_bytes()
+    if damage == "swapped":
+        _put(y_test=np.array([0, 0], np.uint8))
+    else:
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + (bytes([content[middle] ^ 1]) + content[middle + 1 :]) * (damage != "cut"))
+    assert str(path) in data.verify()[path]
+
+
 def test_a_folder_that_cannot_be_written(monkeypatch, home):
     home.write_text("a file in the way")
     toy = data.load("toy")

@@ -175,6 +175,16 @@ def test_data_that_cannot_be_had_is_no_traceback(capsys):
     assert err.startswith("tlkeras: Expected a source of letters")
 
 
+def test_data_and_weights_are_verified(capsys, monkeypatch):
+    monkeypatch.setattr(data, "verify", lambda: {Path("mnist.npz"): ""})
+    code, out, _ = main(capsys, "data", "--verify")
+    told = out.splitlines()
+    assert code == 0 and told[0] == "mnist.npz: sound" and len(told) == 1 + len(list(weights.PRETRAINED.glob("*.json")))
+    monkeypatch.setattr(data, "verify", lambda: {Path("mnist.npz"): "damaged"})
+    code, out, _ = main(capsys, "data", "--verify")
+    assert code == 1 and out.startswith("mnist.npz: damaged\n")
+
+
 def test_pretrain_trains_the_named_or_all(capsys, monkeypatch):
     trained = []
 

@@ -112,6 +112,13 @@ def test_features_run_once_and_a_study_resumes(adapted, tree, monkeypatch):
     np.testing.assert_array_equal(again.probabilities, adapted.probabilities)
 
 
+def test_features_of_another_network_are_not_taken(tmp_path):
+    path = tmp_path / "squeezenet-1-32.npz"
+    backbones._keep(path, {"a": np.ones(3)})
+    assert list(backbones._known(path)) == ["a"]
+    assert backbones._known(path.rename(tmp_path / "alexnet-1-32.npz")) == {}
+
+
 def test_an_interruption_keeps_what_is_done(home, tree, tmp_path, monkeypatch):
     real, done = comparison.predict_fold, []
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -88,6 +89,24 @@ def test_a_tampered_cache_file_is_refused(record):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(DamagedFileError, match="delete it"):
         backbones.fetch("squeezenet")
+
+
+def test_every_weight_file_is_verified(record, tmp_path, monkeypatch):
+    (tmp_path / "shipped").mkdir()
+    (tmp_path / "shipped" / "net.npz").write_bytes(b"weights")
+    facts = {"file": "net.npz", "sha256": hashlib.sha256(b"weights").hexdigest()}
+    (tmp_path / "shipped" / "net.json").write_text(json.dumps(facts))
+    monkeypatch.setattr(weights, "PRETRAINED", tmp_path / "shipped")
+    monkeypatch.setattr(weights.record, "__defaults__", (tmp_path / "shipped",))
+    shipped, path = tmp_path / "shipped" / "net.npz", home() / "weights" / record.file
+    assert backbones.verify() == {shipped: ""}
+    backbones.fetch("squeezenet")
+    assert backbones.verify() == {path: "", shipped: ""}
+    path.write_bytes(path.read_bytes()[:-1])
+    shipped.write_bytes(b"weighty")
+    assert all(damage.startswith("Expected checksum ") for damage in backbones.verify().values())
+    shipped.unlink()
+    assert "No such file" in backbones.verify()[shipped]
 
 
 def test_a_truncated_file_and_another_architecture_leave_the_model_alone(tmp_path):

@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.set_defaults(command=_bench)
     data = commands.add_parser("data", help="what is cached, from which source, fingerprint, licence")
     data.add_argument("name", nargs="?", help="fetch this data set if it is not there, and describe it")
+    data.add_argument(
+        "--verify", action="store_true", help="compare all data and weights that are here with the records"
+    )
     data.set_defaults(command=_data)
     adapt = commands.add_parser("adapt", help="find the best way to classify your own photographs, and save a model")
     adapt.add_argument("path", help="a folder class/image or split/class/image, or the name of a data set of images")
@@ -206,11 +209,24 @@ def _benchmarks() -> ModuleType:
     return importlib.import_module("benchmarks")
 
 
-def _data(options: argparse.Namespace) -> None:
+def _data(options: argparse.Namespace) -> int:
+    if options.verify:
+        return _verify()
     loaded = data.load(options.name).provenance() if options.name else {}
     used = {f"used {key}": value for key, value in loaded.items() if key != "name"}
     for row in data.status(options.name):
         print("\n    ".join([row["name"], *(f"{k}: {v}" for k, v in {**row, **used}.items() if k != "name")]))
+    return 0
+
+
+def _verify() -> int:
+    startup.quiet_start()
+    from tlkeras.models import records
+
+    found = {**data.verify(), **records.verify()}
+    for path, damage in found.items():
+        print(f"{path}: {damage or 'sound'}")
+    return int(any(found.values()))
 
 
 def _adapt(options: argparse.Namespace) -> None:

@@ -37,7 +37,9 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.filename not in (None, str(partial), partial):
             raise
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        if error.errno is None:  # as from HDF5
+            raise OSError(f"{error}: {path}") from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 

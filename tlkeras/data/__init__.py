@@ -14,6 +14,7 @@ from tlkeras.data.loading import StandInWarning as StandInWarning
 from tlkeras.data.loading import folder as folder
 from tlkeras.data.loading import load as load
 from tlkeras.data.loading import status as status
+from tlkeras.data.loading import verify as verify
 from tlkeras.data.records import RECORDS as RECORDS
 from tlkeras.data.records import DatasetRecord as DatasetRecord
 from tlkeras.data.splits import few_shot as few_shot

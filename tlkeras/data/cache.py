@@ -77,17 +77,18 @@ def damaged(path: Path, reason: str) -> DamagedFileError:
     return DamagedFileError(f"The cached file is damaged: {reason}. {way_out}. Received: path={str(path)!r}")
 
 
-def verify(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def verify(path: Path, arrays: Mapping[str, np.ndarray], *, always: bool = False) -> dict[str, Any]:
     """Compare `arrays`, read from `path`, with the sidecar, and return the sidecar's `source` and `fingerprint`.
 
-    Hashing is left out while size and modification time are those on record, for the archive has its own CRC. A file
-    without a sidecar was put there by somebody else: it gets one, with an empty `source`.
+    Hashing is left out while size and modification time are those on record, for the archive has its own CRC, unless
+    it shall `always` be done. A file without a sidecar was put there by somebody else: it gets one, with an empty
+    `source`.
 
     Raises:
         DamagedFileError: when the content is not the content on record.
     """
     known = read_sidecar(path)
-    if known.get("stamp") == _stamp(path):
+    if known.get("stamp") == _stamp(path) and not always:
         return known
     content = content_fingerprint(arrays)
     if known and known["fingerprint"] != content:

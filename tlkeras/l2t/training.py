@@ -197,12 +197,18 @@ class LearningToTransfer:
         arrays = _files.read_arrays(Path(path), WeightFileError)
         if "facts" not in arrays:
             raise WeightFileError(f"Expected a checkpoint of learning to transfer. Received: {path}")
-        facts = json.loads(str(arrays.pop("facts")))
-        stored, current = facts["training"], json.loads(json.dumps(described))
+        try:
+            facts = json.loads(str(arrays.pop("facts")))
+            stored, history = dict(facts["training"]), dict(facts["history"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise WeightFileError(
+                f"Expected a checkpoint of learning to transfer ({error}). Received: {path}"
+            ) from error
+        current = json.loads(json.dumps(described))
         if differ := {key: (stored.get(key), value) for key, value in current.items() if stored.get(key) != value}:
             raise ValueError(f"Expected the training that {path} is of; (stored, now) differ. Received: {differ}")
         self.learner.restore(arrays)
-        return facts["history"]
+        return history
 
 
 class Learner:

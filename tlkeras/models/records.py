@@ -265,15 +265,32 @@ def fetch(name: str) -> Path:
         raise WeightsUnavailableError(
             f"Expected a source of {record.file} that works. {error}\nReceived: {path}"
         ) from error
-    try:
-        found = record.digest(path)
-    except weights.WeightFileError as error:
-        found = str(error)
-    if found != record.checksum:
-        raise DamagedFileError(
-            f"Expected checksum {record.checksum} of {path}; delete it to fetch it again. Received: {found}"
-        )
+    if damage := _damage(path, record.digest, record.checksum):
+        raise DamagedFileError(f"{path}: {damage}")
     return path
+
+
+def verify() -> dict[Path, str]:
+    """Compare the checksum of every weight file, cached or shipped, with the one on record; nothing is fetched.
+
+    Returns:
+        What is wrong with each file, by path; nothing is an empty text.
+    """
+    cached = {home() / "weights" / record.file: record for record in RECORDS.values()}
+    found = {path: _damage(path, record.digest, record.checksum) for path, record in cached.items() if path.exists()}
+    for name in sorted(path.stem for path in weights.PRETRAINED.glob("*.json")):
+        facts = weights.record(name)
+        path = weights.PRETRAINED / facts["file"]
+        found[path] = _damage(path, _files.file_digest, facts["sha256"])
+    return found
+
+
+def _damage(path: Path, digest: Callable[[Path], str], checksum: str) -> str:
+    try:
+        found = digest(path)
+    except (weights.WeightFileError, OSError) as error:
+        found = str(error)
+    return "" if found == checksum else f"Expected checksum {checksum}; delete it to have it again. Received: {found}"
 
 
 def _record(name: str) -> BackboneRecord:

@@ -115,9 +115,11 @@ def _compute(
 
 
 def _known(path: Path) -> dict[str, np.ndarray]:
-    """Return what the cache holds; a file that cannot be read is computed again."""
+    """Return what the cache holds; a file that cannot be read, or is another network's, is computed again."""
     try:
         stored = _files.read_arrays(path)
+        if str(stored.get("of", path.name)) != path.name:
+            return {}
         return dict(zip(map(str, stored["names"]), stored["features"], strict=True))
     except (ValueError, KeyError):
         return {}
@@ -129,4 +131,5 @@ def _keep(path: Path, known: Mapping[str, np.ndarray]) -> None:
         return
     together = {**_known(path), **known}
     with contextlib.suppress(OSError):
-        _files.write_arrays(path, {"names": np.array(list(together)), "features": np.stack(list(together.values()))})
+        arrays = {"names": np.array(list(together)), "features": np.stack(list(together.values()))}
+        _files.write_arrays(path, {"of": np.array(path.name), **arrays})

@@ -158,7 +158,7 @@ class _Comparison:
                     score.seconds += time.perf_counter() - started
                     if path:
                         kept = {"probabilities": score.probabilities, "seconds": np.array(score.seconds)}
-                        _files.write_arrays(path, kept)
+                        _files.write_arrays(path, {"of": np.array(path.name), **kept})
                 self.bar.update(1)
         return score
 
@@ -198,10 +198,10 @@ class _Comparison:
         if path and path.exists():
             try:
                 stored = _files.read_arrays(path)
-                if stored["probabilities"].shape == shape:
+                if stored["probabilities"].shape == shape and str(stored.get("of", path.name)) == path.name:
                     return Score(candidate, stored["probabilities"], float(stored["seconds"]))
             except (ValueError, KeyError):
-                pass  # damaged: computed again
+                pass  # damaged, or another candidate's: computed again
         return Score(candidate, np.full(shape, np.nan), 0.0)
 
 
