@@ -55,6 +55,17 @@ def check_writable(folder: Path) -> None:
     probe.unlink()
 
 
+def reserve(path: Path, size: int) -> None:
+    """Find out whether `size` bytes fit on the disk of `path`, before a library writes them that crashes if they don't.
+
+    Raises:
+        OSError: they do not.
+    """
+    with open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+            os.posix_fallocate(file.fileno(), 0, max(size, 1))
+
+
 def leftovers(path: Path) -> Iterable[Path]:
     """Return the temporary files that killed writers of `path` left behind."""
     return path.parent.glob(f".*.partial.{path.name}")

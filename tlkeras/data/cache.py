@@ -24,8 +24,15 @@ class DamagedFileError(RuntimeError):
 
 
 def home() -> Path:
-    """Return the folder of all cached data and weights: $TLKERAS_HOME, else ~/.cache/tlkeras."""
-    return Path(os.environ.get("TLKERAS_HOME") or "~/.cache/tlkeras").expanduser()
+    """Return the folder of all cached data and weights: $TLKERAS_HOME, else ~/.cache/tlkeras.
+
+    Raises:
+        RuntimeError: there is neither, as for a user without a home.
+    """
+    try:
+        return Path(os.environ.get("TLKERAS_HOME") or "~/.cache/tlkeras").expanduser()
+    except RuntimeError as error:
+        raise RuntimeError(f"Expected TLKERAS_HOME, a folder for the cache. Received: no home ({error})") from error
 
 
 def dataset_path(name: str) -> Path:
