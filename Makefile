@@ -58,7 +58,7 @@ paper: $(INSTALLED) ## all reports at their own sizes: resumes where it was stop
 audit: $(INSTALLED) ## look at every stored run, and compute some again that the commit draws: five minutes
 	@$(RUN) -m tlkeras audit --rerun 1000 --minutes 5
 
-readme: $(INSTALLED) ## write the tables of README.md from results/
+readme: $(INSTALLED) ## write the tables and pictures of README.md and docs/ from results/
 	@$(RUN) -m tools.readme
 
 bench: $(INSTALLED) ## measure speed

@@ -1,0 +1,257 @@
+"""The conclusions that matter, at most twelve: what a report says, our verdict, and the numbers behind it.
+
+The README, the site and the page of `make run` show these rows; all numbers are computed from `results/` here.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from tlkeras.experiments import runs as stored
+from tlkeras.experiments.claims import HELD, NOT_CONTRADICTED, NOT_DECIDED, NOT_HELD, Claim, judge
+from tlkeras.experiments.runs import Runs
+from tlkeras.reports import REPORTS
+from tlkeras.reports.ants_bees import claims as ants_bees_claims
+from tlkeras.reports.l2t import claims as l2t_claims
+from tlkeras.reports.l2t import settings as l2t_settings
+from tlkeras.reports.squeezenet import claims as squeezenet_claims
+from tlkeras.reports.strategies import claims as strategies_claims
+from tlkeras.reports.tominet import claims as tominet_claims
+
+SURPRISE = "surprise"  # not asked by the report, and found here
+NOTEBOOKS = {  # of each report, by name
+    "tominet": "01_tominet_fashion_letters_to_mnist",
+    "squeezenet": "03_squeezenet_cifar10",
+    "strategies": "04_strategies_and_classifiers",
+    "ants_bees": "05_alexnet_vgg16_ants_bees",
+    "l2t": "06_learning_to_transfer",
+}
+QUESTIONS = {  # of each notebook, by the number that its name begins with
+    "00": "Your own photographs: which network, trained how, and can it be trusted?",
+    "01": "With only 100 labelled digits, does it help to have seen clothes or letters first?",
+    "02": "What does each filter respond to, and what did fine-tuning move?",
+    "03": "How much of a pretrained SqueezeNet should be trained, and on images of which size?",
+    "04": "Which part should be trained, with how much data, how similar, at what rate; with which classifier on top?",
+    "05": "Four ways to transfer AlexNet and VGG16 to 244 photographs: which is best?",
+    "06": "Can a network learn what, where and which pixels of another network's features to imitate?",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Conclusion:
+    """One row: what is said, whether it held, and by how much.
+
+    Attributes:
+        report: name of the report.
+        says: the conclusion, in the report's words or ours.
+        verdict: one of `tlkeras.experiments.claims.VERDICTS`, or `SURPRISE`.
+        numbers: a phrase with the numbers, computed from the stored runs.
+        n: runs of each arm, or of the arms by turns.
+    """
+
+    report: str
+    says: str
+    verdict: str
+    numbers: str
+    n: str
+
+    @property
+    def notebook(self) -> str:
+        """The stem of the notebook that tells the story."""
+        return NOTEBOOKS[self.report]
+
+    @property
+    def short_verdict(self) -> str:
+        """The verdict without its reason: "not decided" for "not decided: n too small"."""
+        return self.verdict.split(":")[0]
+
+
+def conclusions() -> list[Conclusion]:
+    """Return the rows of all reports, from the recorded paper runs."""
+    makers: dict[str, Callable[[Runs], list[Conclusion]]] = {
+        "tominet": _tominet,
+        "squeezenet": _squeezenet,
+        "strategies": _strategies,
+        "ants_bees": _ants_bees,
+        "l2t": _l2t,
+    }
+    return [row for name, make in makers.items() for row in make(stored.load_runs(REPORTS[name], "paper"))]
+
+
+def undecided() -> list[str]:
+    """Return a sentence for each report about what the recorded runs leave open."""
+    ants, transfer = (stored.load_runs(REPORTS[name], "paper") for name in ("ants_bees", "l2t"))
+    open_claims = [row for row in ants_bees_claims.findings(ants) if row["verdict"] == NOT_DECIDED]
+    learning = [
+        l2t_settings.arm_name(dataset, count, "www")
+        for dataset, counts in l2t_settings.SIZES.items()
+        for count in counts
+    ]
+    run = [arm for arm in learning if transfer.have([arm])]
+    pairs = min(len(transfer.of(arm)) for arm in run)
+    return [
+        f"{len(open_claims)} of {len(ants_bees_claims.CLAIMS)} conclusions of report 004 are about VGG16, of which "
+        f"there is {open_claims[0]['n']} run of each way, of three epochs instead of 25.",
+        f"Of the {len(learning)} sizes in tables 1 to 3 of report 003, {len(run)} were run, {pairs} times each where "
+        f"the report has {l2t_settings.REPEATS}; table 4 was not run.",
+    ]
+
+
+def difference(row: Mapping) -> str:
+    """Return the difference of a row of `claims.judge` with its interval, where there is one."""
+    said = f"{row['difference']:+.3f}"
+    if np.isfinite([row["ci_low"], row["ci_high"]]).all():
+        said += f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
+    return said
+
+
+def _tominet(runs: Runs) -> list[Conclusion]:
+    found = {row["claim"]: row for row in tominet_claims.findings(runs)}
+    better = found["letters first is better than no transfer for 150 epochs"]
+    order = found["letters first is better than clothes first"]
+    clothes = found["clothes first is no better than no transfer for 150 epochs"]
+    repaired = found["clothes first is no better than no transfer, both recalibrated"]
+    (artefact,) = tominet_claims.artefact(runs, ["letters"], "scratch_50")
+    name = REPORTS["tominet"].name
+    return [
+        Conclusion(
+            name,
+            "Letters first is better than no transfer, with 100 digits",
+            better["verdict"],
+            f"accuracy {difference(better)}, against 150 epochs of no transfer",
+            str(better["n"]),
+        ),
+        Conclusion(
+            name,
+            "The more similar source is the better one: letters before clothes",
+            order["verdict"],
+            f"accuracy {difference(order)}",
+            str(order["n"]),
+        ),
+        Conclusion(
+            name,
+            "Clothes first is no better than no transfer",
+            clothes["verdict"],
+            f"accuracy {difference(clothes)}; it is no better ({difference(repaired)}) once batch normalisation is "
+            "set right on both sides",
+            str(clothes["n"]),
+        ),
+        Conclusion(
+            name,
+            "Most of the gain over as many epochs of no transfer was batch normalisation, not transfer",
+            SURPRISE,
+            f"{artefact['share_gone']:.0%} of a gain of {artefact['gain']:.3f} is gone once its moving statistics "
+            f"are set right; {artefact['recalibrated']:.3f} is left",
+            str(artefact["n"]),
+        ),
+    ]
+
+
+def _squeezenet(runs: Runs) -> list[Conclusion]:
+    first, second = squeezenet_claims.findings(runs)
+    verdict = first["verdict"] if first["verdict"] == second["verdict"] else second["verdict"]
+    size = Claim("", (("head_160", "all", "test_accuracy"),))
+    (larger,) = judge(runs, [size], paired=False)
+    return [
+        Conclusion(
+            "squeezenet",
+            "The more parameters are trained, the better the model",
+            verdict,
+            f"accuracy {difference(first)}, then {difference(second)}",
+            f"{first['n']}, {second['n']}",
+        ),
+        Conclusion(
+            "squeezenet",
+            "Enlarging the images brings more than training more: the head alone at 160 pixels, against all at 32",
+            larger["verdict"],
+            f"accuracy {difference(larger)}",
+            str(larger["n"]),
+        ),
+    ]
+
+
+def _strategies(runs: Runs) -> list[Conclusion]:
+    found = strategies_claims.findings(runs)
+    counts = {verdict: sum(row["verdict"] == verdict for row in found) for verdict in (HELD, NOT_HELD)}
+    verdict = NOT_HELD if counts[NOT_HELD] else HELD if counts[HELD] == len(found) else NOT_CONTRADICTED
+    worst = min(found, key=lambda row: row["difference"])
+    rates = Claim("", (("rate_1e-5", "rate_1e-1", "source_accuracy"),))
+    (forgotten,) = judge(runs, [rates], by_interval=True, fewest=strategies_claims.FEWEST)
+    return [
+        Conclusion(
+            "strategies",
+            "Similarity and number of the images say which part to train (the quadrants of the slides)",
+            verdict,
+            f"the advised part is the best in {counts[HELD]} of {len(found)} cells, not the best in "
+            f"{counts[NOT_HELD]}; at worst {difference(worst)}",
+            " to ".join(map(str, sorted({row["n"] for row in found}))),
+        ),
+        Conclusion(
+            "strategies",
+            "Too high a rate loses what was learnt before",
+            forgotten["verdict"],
+            f"accuracy on the source {difference(forgotten)}, at a rate of 1e-5 against 1e-1",
+            str(forgotten["n"]),
+        ),
+    ]
+
+
+def _ants_bees(runs: Runs) -> list[Conclusion]:
+    found = {row["claim"]: row for row in ants_bees_claims.findings(runs)}
+    succeed = found["AlexNet: frozen features and smaller rates on the first layers succeed"]
+    overfit = found["AlexNet: full training and thawed last layers overfit"]
+    reached = {
+        way: np.mean(list(runs.scores(f"alexnet_{way}", ants_bees_claims.AUC).values()))
+        for way in ("full", "last", "frozen")
+    }
+    return [
+        Conclusion(
+            "ants_bees",
+            "AlexNet on 244 photographs: frozen features, and smaller rates on the first layers, succeed",
+            succeed["verdict"],
+            f"ROC AUC {difference(succeed)}, against training everything",
+            str(succeed["n"]),
+        ),
+        Conclusion(
+            "ants_bees",
+            "AlexNet: training everything, or the last layers too, overfits",
+            overfit["verdict"],
+            f"everything at one rate collapses instead (ROC AUC {reached['full']:.3f}); with the last layers thawed it "
+            f"is {reached['last']:.3f}, with frozen features {reached['frozen']:.3f}",
+            str(overfit["n"]),
+        ),
+    ]
+
+
+def _l2t(runs: Runs) -> list[Conclusion]:
+    found = [row for row in l2t_claims.findings(runs) if row["reported_p"] != "p > 0.05"]
+    alone = [row for row in l2t_claims.source_alone(runs) if "probe is better than every" in row["claim"]]
+    beaten = sum(row["verdict"] == HELD for row in alone)
+    margins = [_margin(runs, dataset, count) for dataset, count in l2t_settings.RECORDED]
+    probes = [run.arm for run in runs if run.arm.endswith("_probe")]
+    most = max(map(probes.count, probes))
+    return [
+        Conclusion(
+            "l2t",
+            "Asking also which pixels to imitate (L2T-www) is better than L2T-ww",
+            found[0]["verdict"],
+            f"accuracy {difference(found[0])}; reported {found[0]['reported_difference']:+.3f}",
+            str(found[0]["n"]),
+        ),
+        Conclusion(
+            "l2t",
+            "A linear probe of the source network beats every way of learning to transfer from it",
+            SURPRISE,
+            f"in {beaten} of {len(alone)} sizes; accuracy {min(margins):+.3f} to {max(margins):+.3f} "
+            "over the best of them",
+            f"{most} and {min(row['n'] for row in alone)}",
+        ),
+    ]
+
+
+def _margin(runs: Runs, dataset: str, count: int) -> float:
+    """Return how far the probe is above the best method of a size, in mean accuracy."""
+    arms = {name: l2t_settings.arm_name(dataset, count, name) for name in (*l2t_settings.METHODS, "probe")}
+    means = {name: np.mean(list(runs.scores(arm, l2t_claims.ACCURACY).values())) for name, arm in arms.items()}
+    return float(means["probe"] - max(mean for name, mean in means.items() if name != "probe"))
