@@ -152,6 +152,13 @@ def test_weights_of_classes_are_weights_of_their_images(weighted):
     assert both == weights_after((IMAGES, LABELS, 2 * WEIGHTS))[0]
 
 
+def test_weights_of_images_come_beside_them_or_as_a_keyword(weighted):
+    assert weights_after((IMAGES, LABELS), sample_weight=WEIGHTS)[0] == weighted[0]
+    assert weights_after(dataset(IMAGES, LABELS), sample_weight=list(WEIGHTS))[0] == weighted[0]
+    with pytest.raises(ValueError, match=r"beside the images, or as sample_weight=\. Received: both$"):
+        weights_after((IMAGES, LABELS, WEIGHTS), sample_weight=WEIGHTS)
+
+
 def test_images_of_weight_0_count_for_nothing():
     kept = np.arange(20) < 8
     changed = np.where(kept[:, None, None, None], IMAGES, 255 - IMAGES)
@@ -229,7 +236,8 @@ def test_the_detector_knows_a_single_output_that_guesses():
 
 def test_adapt_takes_a_data_set_weights_and_callbacks():
     stop = keras.callbacks.EarlyStopping(monitor="loss", patience=0, min_delta=100)
-    options = {"seed": 0, "epochs": 4, "callbacks": [stop], "class_weight": {1: 2.0}}
+    weights = {"sample_weight": np.ones(len(IMAGES)), "class_weight": {1: 2.0}}
+    options = {"seed": 0, "epochs": 4, "callbacks": [stop], **weights}
     history = adapt(single(), "freeze_base", dataset(IMAGES, BINARY), Batches(IMAGES, BINARY), **options)
     assert history.phase == ["freeze_base"] * 2 and len(history.val_loss) == 2
 

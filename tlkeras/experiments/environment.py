@@ -41,22 +41,15 @@ def no_retracing_warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def bounded_memory() -> Iterator[None]:
-    """Free what TensorFlow and Keras keep of a run.
-
-    Each compiled `fit` registers a custom gradient (the optimizer's all-reduce) for ever, and with it the model's
-    graphs: about 10 MiB a run of even a tiny network. What was registered meanwhile is forgotten here.
-    """
+    """Free what TensorFlow and Keras keep of a run."""
     import keras  # late: tables and tests need no Keras
 
     from tlkeras import graph
 
-    registry = graph.custom_gradients()
-    before = set(registry)
     try:
-        yield
+        with graph.forgotten_gradients():
+            yield
     finally:
-        for name in [name for name in registry if name.startswith("CustomGradient-") and name not in before]:
-            del registry[name]
         keras.utils.clear_session(free_memory=False)
         gc.collect()
 

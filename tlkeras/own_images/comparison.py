@@ -21,7 +21,7 @@ FOLDS = 5
 LEVEL = 0.05  # of the test that decides whether a more expensive way is better
 FINE_TUNED = ("freeze_some",)  # of the slides' strategies, beside the probe, which is their "freeze_base"
 EPOCHS, HEAD_EPOCHS = 10, 5
-AT_ONCE = 32  # images in a forward pass
+AT_ONCE = 8  # images in a forward pass, all of whose maps are held at once
 TIMED = 8  # images in the forward pass that is timed
 Features = Mapping[str, np.ndarray]  # network -> (n, channels)
 

@@ -67,6 +67,7 @@ def finetune(
     augment: Augment | None = None,
     callbacks: Callbacks = (),
     metrics: Mapping[str, Metric] | None = None,
+    sample_weight: Any = None,
     class_weight: Mapping[Any, float] | None = None,
 ) -> History:
     """Train `model` in place through `phases`.
@@ -108,7 +109,8 @@ def finetune(
     _check_options(keep, checkpoints, batch_size, validation_every, phases)
     _check_names(metrics or {})
     cut = augment if all(phase.augment for phase in phases) else None
-    data, held, names = _read(model, train, validation, class_weight, cut)
+    weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+    data, held, names = _read(model, train, validation, weights, cut)
     metrics, history, further = metrics or {}, History(class_names=names), fresh(callbacks)
     steps = math.ceil(len(data.images) / batch_size)
     at_once = min(steps, STEPS_AT_ONCE)
@@ -161,11 +163,11 @@ def _read(
     model: keras.Model,
     train: Data,
     validation: Data | None,
-    class_weight: Mapping[Any, float] | None,
+    weights: Mapping[str, Any],
     augment: Augment | None,
 ) -> tuple[Labelled, Labelled | None, tuple[str, ...]]:
     """Read both sets, and the names of the classes; `augment` may cut the training images down."""
-    data, names = read(model, train, class_weight=class_weight, check=False)
+    data, names = read(model, train, **weights, check=False)
     _check_images(model, data.images, augment)
     if validation is None:
         return data, None, names

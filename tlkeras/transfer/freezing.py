@@ -96,18 +96,25 @@ def compile_classifier(model: keras.Model, optimizer: keras.optimizers.Optimizer
     """Compile with cross-entropy on integer labels and accuracy; XLA stays off, it slows small networks on a CPU.
 
     Raises:
-        ValueError: as `graph.classifier_outputs` does.
+        ValueError: as `graph.classifier_outputs` does, and what `optimizer` refuses to train.
     """
     single, from_logits = graph.classifier_outputs(model)
     entropy = keras.losses.BinaryCrossentropy if single else keras.losses.SparseCategoricalCrossentropy
-    threshold = 0.0 if from_logits else 0.5
+    accuracy = (
+        keras.metrics.BinaryAccuracy("accuracy", threshold=0.0 if from_logits else 0.5)
+        if single
+        else keras.metrics.SparseCategoricalAccuracy("accuracy")
+    )
     model.compile(
         optimizer=optimizer,
         loss=entropy(from_logits=from_logits),
-        metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=threshold) if single else "accuracy"],
+        metrics=[accuracy],
         steps_per_execution=steps_per_execution,
         jit_compile=False,
     )
+    # All variables exist now: where `fit` makes some in its compiled step, it traces that twice, and TensorFlow never
+    # frees the first graph (10 MB for TomiNet).
+    optimizer.build(model.trainable_variables)
 
 
 def snapshot(model: keras.Model) -> Snapshot:

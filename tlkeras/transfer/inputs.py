@@ -30,6 +30,7 @@ def read(
     data: Data,
     *,
     class_names: Sequence[str] = (),
+    sample_weight: Any = None,
     class_weight: Mapping[Any, float] | None = None,
     check: bool = True,
 ) -> tuple[Labelled, tuple[str, ...]]:
@@ -45,6 +46,7 @@ def read(
             three. Labels are integers 0..classes-1 of any shape `(n,)` or `(n, 1)`, one-hot `(n, classes)`, or names.
         class_names: that labels may be, in the order of the classes; without any, those of a data set with an attribute
             `class_names`, as `keras.utils.image_dataset_from_directory` makes it, else names are sorted.
+        sample_weight: weight of each image `(n,)`, where `data` holds none; a data set needs its own order for it.
         class_weight: class, or its name -> factor of its images' weights; 1 for those that are left out.
         check: False leaves out the check of the images against the input of the model.
 
@@ -52,8 +54,8 @@ def read(
         The arrays, and the names of the classes, if there are any.
 
     Raises:
-        ValueError: anything else, images or labels that do not fit the model, a data set without an end, or one of
-            more than 4 GB.
+        ValueError: anything else, images or labels that do not fit the model, weights that come twice, a data set
+            without an end, or one of more than 4 GB.
     """
     if len(graph.functional(model).inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(f"Expected a model of one input and one output. Received: {model.name!r}")
@@ -65,7 +67,9 @@ def read(
         raise ValueError(f"Expected images with one label each. Received: {len(images)} images, {len(labels)} labels")
     if check:
         checks.check_images(model, images)
-    weights = image_weights(labels, names, more[0] if more else None, class_weight)
+    if more and sample_weight is not None:
+        raise ValueError("Expected weights beside the images, or as sample_weight=. Received: both")
+    weights = image_weights(labels, names, more[0] if more else sample_weight, class_weight)
     return Labelled(images, labels, weights), names
 
 

@@ -119,6 +119,7 @@ def adapt(
     head_epochs: int = 0,
     batch_size: int = 32,
     callbacks: Callbacks = (),
+    sample_weight: Any = None,
     class_weight: Mapping[Any, float] | None = None,
 ) -> History:
     """Fine-tune a pretrained classifier in place by one of the three strategies.
@@ -134,7 +135,7 @@ def adapt(
         seed: see `finetune`.
         epochs, learning_rate, head_epochs: see `phases`.
         batch_size: images in a training step.
-        callbacks, class_weight: see `finetune`.
+        callbacks, sample_weight, class_weight: see `finetune`.
 
     Returns:
         Curves, trained parameters and moves of each phase.
@@ -143,8 +144,10 @@ def adapt(
         UnknownStrategyError, ValueError, FreezingError: as `phases` and `finetune` do.
     """
     schedule = phases(model, strategy, epochs=epochs, learning_rate=learning_rate, head_epochs=head_epochs)
-    options: dict[str, Any] = {"batch_size": batch_size, "callbacks": callbacks, "class_weight": class_weight}
-    return finetune(model, train, validation, schedule, seed=seed, **options)
+    weights: dict[str, Any] = {"sample_weight": sample_weight, "class_weight": class_weight}
+    return finetune(
+        model, train, validation, schedule, seed=seed, batch_size=batch_size, callbacks=callbacks, **weights
+    )
 
 
 @dataclass(frozen=True)
