@@ -75,7 +75,7 @@ def normalised(
         outputs, batch = _forward(x, gamma, beta, epsilon)
 
         def backward(upstream, *_):
-            return _first_derivative(x, gamma, upstream, batch)
+            return _first_derivative(x, gamma, upstream, batch.constant())
 
         return (outputs, batch.mean, batch.variance), backward
 
@@ -91,6 +91,11 @@ class _Batch(NamedTuple):
     count: tf.Tensor
     epsilon: float
     saved: tuple[tf.Tensor, ...]
+
+    def constant(self) -> "_Batch":
+        """Return the same values cut off from what made them, which TensorFlow would walk through at each tracing."""
+        values = [tf.stop_gradient(value) for value in (self.mean, self.variance, self.inverse, self.count)]
+        return _Batch(*values, self.epsilon, tuple(tf.stop_gradient(value) for value in self.saved))
 
 
 def _forward(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, _Batch]:

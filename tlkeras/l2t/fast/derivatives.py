@@ -31,9 +31,11 @@ def max_pool(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     @tf.custom_gradient
     def pool(x):
         outputs = tf.raw_ops.MaxPool(input=x, **windows)
+        # Cut off from what made them, which TensorFlow would walk through at each tracing.
+        given, largest = tf.stop_gradient(x), tf.stop_gradient(outputs)
 
         def spread(values):
-            return tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=outputs, grad=values, **windows)
+            return tf.raw_ops.MaxPoolGrad(orig_input=given, orig_output=largest, grad=values, **windows)
 
         @tf.custom_gradient
         def backward(upstream):
