@@ -94,8 +94,15 @@ class _Batch(NamedTuple):
 
     def constant(self) -> "_Batch":
         """Return the same values cut off from what made them, which TensorFlow would walk through at each tracing."""
-        values = [tf.stop_gradient(value) for value in (self.mean, self.variance, self.inverse, self.count)]
-        return _Batch(*values, self.epsilon, tuple(tf.stop_gradient(value) for value in self.saved))
+        cut = tf.stop_gradient
+        return _Batch(
+            mean=cut(self.mean),
+            variance=cut(self.variance),
+            inverse=cut(self.inverse),
+            count=cut(self.count),
+            epsilon=self.epsilon,
+            saved=tuple(cut(value) for value in self.saved),
+        )
 
 
 def _forward(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, _Batch]:
