@@ -4,6 +4,9 @@ VENV ?= .venv
 # Which sizes `make run` and `make notebooks` use: smoke, quick or paper.
 PROFILE ?= $(TLKERAS_PROFILE)
 
+# What `make reliability` tries.
+TRY ?= kills fuzz
+
 INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/python
 # Tests see embedded data only, and never the reader's own cache; one thread each, since they run side by side.
@@ -14,10 +17,10 @@ BESIDE := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test coverage mutation notebooks audit readme paper bench pretrain clean
+.PHONY: help install run test test-oldest coverage mutation notebooks audit reliability readme paper bench pretrain clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 install: $(INSTALLED) ## set up .venv (the other targets do so by themselves)
 
@@ -42,6 +45,13 @@ test: $(INSTALLED) ## lint, types, unit tests and notebook tests, which need no 
 	@echo "== pytest: unit tests, and notebooks in the smoke profile, side by side"
 	@$(SMOKE) $(RUN) -m pytest -q $(BESIDE) $(NBVAL) tests notebooks
 
+test-oldest: ## the same tests with the lowest versions that requirements.txt allows
+	@$(PYTHON) -m venv build/oldest
+	@build/oldest/bin/python -m pip install -qq --disable-pip-version-check uv
+	@build/oldest/bin/python -m uv pip install --quiet --python build/oldest/bin/python --resolution lowest-direct \
+		-r requirements.txt --editable .
+	@$(SMOKE) build/oldest/bin/python -m pytest -q $(BESIDE) $(NBVAL) tests notebooks
+
 coverage: $(INSTALLED) ## which lines of the package the unit tests run
 	@$(SMOKE) $(RUN) -m pytest -q $(BESIDE) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage tests
 
@@ -57,6 +67,9 @@ paper: $(INSTALLED) ## all reports at their own sizes: resumes where it was stop
 
 audit: $(INSTALLED) ## look at every stored run, and compute some again that the commit draws: five minutes
 	@$(RUN) -m tlkeras audit --rerun 1000 --minutes 5
+
+reliability: $(INSTALLED) ## try to lose results, with TRY="kills fuzz ..." or all: hours; docs/reliability.md
+	@for name in $(TRY); do echo "== $$name"; PYTHONPATH=. $(SMOKE) $(RUN) tests/$$name.py --record || exit 1; done
 
 readme: $(INSTALLED) ## write the tables and pictures of README.md and docs/ from results/
 	@$(RUN) -m tools.readme

@@ -99,7 +99,10 @@ def read_arrays(path: Path, error: type[Exception] = ValueError) -> dict[str, np
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             check_expansion(path.stat().st_size, sum(info.file_size for info in archive.zip.infolist()))
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            if odd := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+                raise ValueError(f"expected arrays alone, received {odd}")
+            return arrays
     except Exception as reason:  # damaged bytes make zipfile, zlib and numpy raise almost anything
         raise error(
             f"Expected a whole .npz file of named arrays ({type(reason).__name__}: {reason}). Received: {path}"

@@ -56,6 +56,21 @@ class _ThisPython(KernelSpecManager):
         return KernelSpec(**get_kernel_dict(["--IPKernelApp.capture_fd_output=False"]))
 
 
+def read(path: Path) -> NotebookNode:
+    """Return the notebook at `path`.
+
+    Raises:
+        ValueError: it is none.
+        OSError: it can't be read.
+    """
+    try:
+        return nbformat.read(path, as_version=4)
+    except OSError:
+        raise
+    except Exception as error:  # nbformat goes through whatever is there
+        raise ValueError(f"Expected a notebook ({type(error).__name__}: {error}). Received: {path}") from error
+
+
 def execute(path: Path, target: Path, profile: str = "quick", timeout: int | None = None) -> Outcome:
     """Run a notebook in a new kernel and write it with its outputs, whether it passes or not.
 
@@ -70,9 +85,10 @@ def execute(path: Path, target: Path, profile: str = "quick", timeout: int | Non
 
     Raises:
         ValueError: unknown profile.
-        OSError, nbformat.ValidationError: `path` can't be read as a notebook, or `target` can't be written.
+        OSError: a file can't be read or written.
+        ValueError: `path` is no notebook.
     """
-    notebook = _cleared(nbformat.read(path, as_version=4))
+    notebook = _cleared(read(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     log = target.with_suffix(".log")
     started = time.monotonic()

@@ -11,7 +11,7 @@ from tlkeras.experiments import environment, runs, tables
 from tlkeras.experiments.report import Report
 from tlkeras.models.records import RECORDS as BACKBONES
 from tlkeras.reports import REPORTS
-from tools import conclusions, forest
+from tools import conclusions, forest, reliability
 
 ROOT = environment.REPOSITORY
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
@@ -143,6 +143,7 @@ PAGES = {  # file -> its generated blocks
     RESULTS_PAGE: {"results": results},
     SPEED_PAGE: {"speed": speed},
     DATA_PAGE: {"datasets": datasets, "weights": weights},
+    reliability.PAGE: {"reliability": reliability.summary, "trials": reliability.details},
 }
 
 
