@@ -47,6 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def forgetful(monkeypatch):
     """Let every test ask every host; the network is allowed, and no test makes use of it."""
     monkeypatch.setattr(sources, "_unreachable", {})
+    monkeypatch.setattr(sources, "WAITS", (0, 0))
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.delenv("TLKERAS_PROFILE", raising=False)
     monkeypatch.delenv("TLKERAS_OFFLINE", raising=False)
@@ -97,7 +98,7 @@ def test_bad_download(server, tmp_path, name, sha256, error, message):
     with pytest.raises(error, match=message):
         sources.download(Remote(server.url + name, sha256), tmp_path)
     assert list(tmp_path.iterdir()) == []
-    assert len(server.requests) == 1
+    assert len(server.requests) == (3 if name in ("short.bin", "broken.bin") else 1)  # what may pass is tried again
 
 
 def test_a_server_that_answers_with_an_error_is_asked_again(server, tmp_path):

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -140,6 +141,11 @@ def progress(items: Iterable[Item] | None = None, description: str = "", **optio
     """
     quiet = bool(os.environ.get("TQDM_DISABLE")) or None  # None: quiet unless a terminal or a notebook looks
     return tqdm(items, description or None, disable=quiet, **options)
+
+
+def tell(message: str) -> None:
+    """Say on stderr what is going on; progress bars stay whole."""
+    tqdm.write(message, file=sys.stderr)
 
 
 def untold(messages: Iterable[str]) -> list[str]:

