@@ -5,7 +5,7 @@ VENV ?= .venv
 PROFILE ?= $(TLKERAS_PROFILE)
 
 # What `make reliability` tries.
-TRY ?= kills fuzz
+TRY ?= kills cluster fuzz determinism memory
 
 INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/python

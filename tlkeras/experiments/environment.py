@@ -54,6 +54,17 @@ def bounded_memory() -> Iterator[None]:
         gc.collect()
 
 
+def be_deterministic() -> None:
+    """Where TLKERAS_DETERMINISTIC is set, have TensorFlow refuse or replace whatever gives other digits each time.
+
+    It holds for the rest of the process.
+    """
+    if os.environ.get("TLKERAS_DETERMINISTIC", "0") not in ("", "0"):
+        import tensorflow as tf  # late: tables and tests need no TensorFlow
+
+        tf.config.experimental.enable_op_determinism()
+
+
 def peak_memory_mib() -> float | None:
     """Return the largest resident size of this process so far in MiB; None where the system does not tell.
 

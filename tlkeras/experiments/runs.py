@@ -375,6 +375,7 @@ def seeds_of(report: Report, arm: str, given: int | Iterable[int] | None, profil
 
 def isolated_run(report: Report, settings: Settings, seed: int) -> Result:
     """Call `report.run` and free what it leaves in TensorFlow's and Keras' global state; nothing is stored."""
+    environment.be_deterministic()
     with environment.no_retracing_warnings(), environment.bounded_memory():
         return report.run(settings, seed)
 

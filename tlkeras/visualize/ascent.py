@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tlkeras import graph
 from tlkeras._files import progress
 from tlkeras.visualize import objectives, transforms
 from tlkeras.visualize.images import Fourier, Pixels, each
@@ -339,7 +340,8 @@ def _compile(
         pictures = parametrization.picture(state[0], shape)
         return state, pictures, score(pictures, rows)
 
-    return start.get_concrete_function(), advance.get_concrete_function()  # traced here, once and for all
+    with graph.forgotten_gradients():
+        return start.get_concrete_function(), advance.get_concrete_function()  # traced here, once and for all
 
 
 def _climb(
