@@ -27,6 +27,17 @@ def test_what_tensorflow_registers_during_a_run_is_forgotten():
     assert set(registry) == before
 
 
+@pytest.mark.parametrize(("value", "calls"), [("1", 1), ("0", 0), ("", 0)])
+def test_one_variable_makes_operations_deterministic(monkeypatch, value, calls):
+    import tensorflow as tf
+
+    called = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: called.append(1))
+    monkeypatch.setenv("TLKERAS_DETERMINISTIC", value)
+    environment.be_deterministic()
+    assert len(called) == calls
+
+
 def test_a_run_is_described_by_versions_device_commit_and_date():
     facts = environment.describe()
     assert facts["versions"]["keras"].count(".") == 2

@@ -69,5 +69,13 @@ def test_the_page_counts_what_was_tried_and_what_was_lost(record):
     assert "| npz | 7 | 3 | 2 | KeyError: 'a\\|b'; a hang |" in reliability.details()
 
 
+def test_the_tests_of_one_end_are_counted(record, tmp_path):
+    suite = '<testsuite tests="9" failures="1" errors="2" skipped="3"/>'
+    (tmp_path / "report.xml").write_text(f"<testsuites>{suite}</testsuites>")
+    reliability.record_tests("oldest", tmp_path / "report.xml")
+    (row,) = json.loads(record.read_text())["versions"]
+    assert (row["end"], row["tests"], row["failed"], row["skipped"]) == ("oldest", 9, 3, 3)
+
+
 def test_every_trial_of_the_record_is_on_the_page():
     assert reliability.read().keys() <= reliability.TRIALS.keys()

@@ -1,10 +1,13 @@
 """The record of what was tried against the package, `results/reliability.json`, and the page that is made of it."""
 
+import argparse
 import datetime
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from tlkeras._files import write_json
 from tlkeras.experiments import environment
@@ -32,7 +35,6 @@ TRIALS = {
         ("lost", "altered", "stray", "orphans", "failed"),
     ),
     "cluster": Trial("A worker of a Ray cluster is killed in mid-run", "way", "kills", ("lost", "altered", "stray")),
-    "resumed": Trial("Trainings are stopped half-way, and resumed", "what", "stops", ("different",)),
     "fuzz": Trial("Every reader of bytes is fed with damaged files", "reader", "cases", ("findings",)),
     "determinism": Trial("The same seed is run again", "report", "comparisons", ("different",)),
     "memory": Trial("The same work is done over and over in one process", "what", "times", ("over the limit",)),
@@ -47,6 +49,14 @@ def record(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
     fresh = {row[key]: {**here, **row} for row in rows}
     earlier = {row[key]: row for row in stored.get(name, [])}
     write_json(RECORD, {**stored, name: list({**earlier, **fresh}.values())}, indent=1)
+
+
+def record_tests(end: str, report: Path) -> None:
+    """Put the outcome of all tests at one end of the versions into the record, from pytest's JUnit file."""
+    (suite,) = ElementTree.parse(report).getroot().iter("testsuite")
+    counts = {name: int(suite.attrib[name]) for name in ("tests", "failures", "errors", "skipped")}
+    failed = counts["failures"] + counts["errors"]
+    record("versions", [{"end": end, "tests": counts["tests"], "skipped": counts["skipped"], "failed": failed}])
 
 
 def read() -> dict[str, list[dict[str, Any]]]:
@@ -101,6 +111,19 @@ def _text(value: Any) -> str:
     return text.replace("|", "\\|")
 
 
+def main() -> None:
+    """Record the tests of one end, by the Python that ran them: `python -m tools.reliability oldest report.xml`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("end", help="oldest or newest")
+    parser.add_argument("report", type=Path, help="what pytest --junitxml wrote")
+    options = parser.parse_args()
+    record_tests(options.end, options.report)
+
+
 def _table(rows: Sequence[Sequence[str]]) -> str:
     header, *others = rows
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *others))
+
+
+if __name__ == "__main__":
+    main()
