@@ -1,7 +1,7 @@
 """Kill studies of 20 runs at random moments, again and again, and look for what is lost: `make reliability TRY=kills`.
 
-Three ways: one process, two processes on one store, and `--jobs 2`. It trains for real, at smoke size, so it takes a
-quarter of an hour; it is no part of `make test`.
+Three ways: one process, two processes on one store, and `--jobs 2`. It trains for real, at smoke size, so it takes
+an hour or two; it is no part of `make test`.
 """
 
 import argparse
