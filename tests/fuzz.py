@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import keras
 import mutations
 import nbformat
 import numpy as np
@@ -38,7 +39,7 @@ import pytest
 import torch_writer
 from PIL import Image
 
-from tlkeras import _files
+from tlkeras import _files, own_images
 from tlkeras.data import cache, decoding, images, sources, untrusted
 from tlkeras.experiments import journal, plans, runs
 from tlkeras.experiments.environment import REPOSITORY
@@ -67,6 +68,7 @@ class Reader:
     refuses: tuple[type[Exception], ...]
     file: str = "file"
     inside: Callable[[bytes, random.Random], bytes] = mutations.of_bytes
+    share: float = 1.0  # of the cases, less for one that is slow
 
 
 def delivered(decode: Callable[[Path], object]) -> Callable[[Path], object]:
@@ -198,6 +200,26 @@ def entry(path: Path) -> None:
     path.write_text(json.dumps({**facts, "reason": "a \u00e9"}))
 
 
+@functools.cache
+def model() -> bytes:
+    """Return a small classifier as `adapt` saves one."""
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")]
+    with tempfile.TemporaryDirectory() as folder:
+        keras.Sequential(layers).save(Path(folder, "model.keras"))
+        return Path(folder, "model.keras").read_bytes()
+
+
+def save_model(path: Path) -> None:
+    """Write that model."""
+    path.write_bytes(model())
+
+
+def predicted(path: Path) -> object:
+    """Classify a picture by a saved model."""
+    picture("PNG")(path.with_name("picture.png"))
+    return own_images.predict(path, [path.with_name("picture.png")])
+
+
 def unpacked(folder: Path) -> None:
     """Unpack an archive into a folder beside it."""
     untrusted.unpack(folder / "file", folder / "unpacked")
@@ -221,6 +243,7 @@ READERS = [
     Reader("legacy .h5", legacy_h5, readers.read_legacy_h5, WEIGHTS),
     Reader("PyTorch archive", torch("archive"), readers.read_torch, WEIGHTS, inside=ZIP),
     Reader("PyTorch sequence", torch("sequence"), readers.read_torch, WEIGHTS),
+    Reader("model of adapt", save_model, predicted, (ValueError,), "model.keras", ZIP, 0.1),
     Reader("result JSON", run_file, runs.read_run, STORED, PLACE, JSON),
     Reader("sidecar JSON", entry, lambda path: cache.read_sidecar(path.with_suffix("")), (), "x.npz.json", JSON),
     Reader("journal JSON", entry, journalled, (), inside=JSON),
@@ -232,6 +255,7 @@ READERS = [
 def fuzz(reader: Reader, cases: int, seed: int, work: Path) -> dict[str, Any]:
     """Feed one reader; return the row of the record."""
     told: Counter[str] = Counter()
+    cases = round(cases * reader.share)
     slowest, start = 0.0, _memory("VmRSS", forget_peak=True)
     for number in range(-1, cases):
         folder = work / "case"

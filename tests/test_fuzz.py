@@ -11,7 +11,7 @@ SHARE = 60  # cases of each reader; `make reliability TRY=fuzz` has all
 def test_a_damaged_file_is_read_or_refused_by_name(tmp_path, monkeypatch, reader):
     torch_writer.pretend_torch(monkeypatch)
     row = fuzz.fuzz(reader, SHARE, 1, tmp_path)
-    assert row["findings"] == [] and row["taken"] + row["refused"] == SHARE
+    assert row["findings"] == [] and row["taken"] + row["refused"] == row["cases"] > 0
 
 
 def test_another_error_a_hang_and_a_file_elsewhere_are_findings(tmp_path, monkeypatch):

@@ -325,13 +325,18 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
         A row of each: file, predicted, probability (0..1); or file and problem, where it is no image.
 
     Raises:
-        ValueError: no model there, or no images.
+        ValueError: no model there, a damaged one, or no images.
     """
     path = Path(model) / "model.keras" if Path(model).is_dir() else Path(model)
     files = [file for image in images for file in _files_in(Path(image))]
     if not path.is_file() or not files:
         raise ValueError(f"Expected a saved model, and images. Received: {str(path)!r}, {len(files)} images")
-    network = keras.models.load_model(path)
+    try:
+        network = keras.models.load_model(path)
+    except Exception as error:  # zipfile, HDF5 and Keras raise almost anything, by the kind of damage
+        raise ValueError(
+            f"Expected a saved model ({type(error).__name__}: {error}). Received: {str(path)!r}"
+        ) from error
     side, classes = network.input_shape[1], network.output_shape[-1]
     beside = path.with_name("run.json")
     names = json.loads(beside.read_text(encoding="utf-8"))["class_names"] if beside.exists() else range(classes)
