@@ -43,7 +43,7 @@ from tlkeras import _files, own_images
 from tlkeras.data import cache, decoding, images, sources, untrusted
 from tlkeras.experiments import journal, plans, runs
 from tlkeras.experiments.environment import REPOSITORY
-from tlkeras.l2t import training
+from tlkeras.l2t import tensorflow, training
 from tlkeras.models import readers, weights
 from tlkeras.reports import REPORTS
 from tools import notebooks, reliability
@@ -101,7 +101,7 @@ def resumed(path: Path) -> None:
     """Take over that checkpoint."""
     variable = types.SimpleNamespace(shape=(3, 4), assign=lambda array: np.asarray(array, np.float32))
     learner = types.SimpleNamespace(named_variables=lambda: {"weights/0": variable})
-    learner.restore = functools.partial(training.Learner.restore, learner)
+    learner.restore = functools.partial(tensorflow.Learner.restore, learner)
     training.LearningToTransfer._resume(types.SimpleNamespace(learner=learner), path, {"seed": 0})  # type: ignore[arg-type]
 
 

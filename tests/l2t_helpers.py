@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkeras.l2t import LearningToTransfer, Settings
-from tlkeras.l2t.algorithm import Parts, State
+from tlkeras.l2t.state import Parts, State
 from tlkeras.models import resnet32, vgg9
 
 SMALL = {"epochs": 3, "batch_size": 6, "learning_rate": 0.05}

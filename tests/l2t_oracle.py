@@ -25,8 +25,9 @@ import tensorflow as tf
 from l2t_helpers import dtype
 
 from tlkeras.l2t import LearningToTransfer
-from tlkeras.l2t.algorithm import Batch, Outcome, State, forward, iteration
+from tlkeras.l2t.algorithm import forward, iteration
 from tlkeras.l2t.matching import resized
+from tlkeras.l2t.state import Batch, Outcome, State
 from tlkeras.models import resnet32, vgg9
 from tlkeras.models.resnet32 import FEATURES as SOURCE_FEATURES
 from tlkeras.models.vgg import VGG9_FEATURES as TARGET_FEATURES

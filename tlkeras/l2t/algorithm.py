@@ -20,84 +20,16 @@ Reference: report 003, Algorithm 1; Jang et al. 2019, arXiv:1905.05901, and thei
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
-from tlkeras.l2t.matching import Matching
-from tlkeras.l2t.metanets import MetaNetworks
-from tlkeras.l2t.network import Network, Tensors
+from tlkeras.l2t.plan import Settings
+from tlkeras.l2t.state import Ahead, Batch, Outcome, Parts, State, Tensors
 
 ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # Kingma and Ba 2015, arXiv:1412.6980
 SMALLEST = 1e-30  # a probability whose logarithm is taken
 ZERO = tf.UnconnectedGradients.ZERO
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Numbers of the training; the defaults are the report's."""
-
-    beta: float = 0.5  # section 5.4; in the lookahead too, as in the official code
-    lookahead: int = 2  # section 5.4, T of Algorithm 1
-    momentum: float = 0.9  # section 5.4
-    weight_decay: float = 1e-4  # section 5.4, of the target and its branches
-    meta_rate: float = 1e-4  # section 5.4, Adam
-    meta_decay: float = 1e-4  # official code: L2, in the gradient
-    double_update: bool = True  # official code: the first lookahead step leaves its mark on the moving statistics
-
-    def __post_init__(self) -> None:
-        if self.lookahead < 0:
-            raise ValueError(f"Expected 0 or more lookahead steps. Received: lookahead={self.lookahead}")
-
-
-class Parts(NamedTuple):
-    """What an iteration computes with."""
-
-    network: Network
-    matching: Matching
-    meta: MetaNetworks
-    logits: bool  # whether the target's outputs are logits, not probabilities
-    settings: Settings
-
-
-class State(NamedTuple):
-    """Everything that an iteration changes."""
-
-    weights: Tensors  # theta: of the target, then kernel and bias of each branch
-    velocities: Tensors
-    statistics: Tensors  # the target's moving means and variances
-    meta: Tensors  # phi
-    moments: tuple[Tensors, Tensors]
-
-
-class Batch(NamedTuple):
-    """A batch, and what stays the same during the iteration."""
-
-    images: tf.Tensor
-    labels: tf.Tensor
-    goals: Sequence[Any]  # of `Matching.goals`
-
-
-class Ahead(NamedTuple):
-    """What the lookahead leads to."""
-
-    losses: dict[str, tf.Tensor]
-    to_weighting: Tensors  # d L_org(theta_{T+1}) / d weighting
-    statistics: Tensors  # moving means and variances after the first step
-    path: Sequence[tuple[Tensors, Tensors]]  # weights and velocities after each step
-    final_gradients: Tensors  # d L_org(theta_{T+1}) / d theta_{T+1}
-
-
-class Outcome(NamedTuple):
-    """What an iteration leads to, and what it saw on the way."""
-
-    new: State
-    losses: dict[str, tf.Tensor]  # see `iteration`
-    gradients: Tensors  # of the training step
-    statistics: Tensors  # moving means and variances after the training step alone
-    meta_gradients: Tensors | None = None  # without weight decay
-    ahead: Ahead | None = None
 
 
 class _Step(NamedTuple):

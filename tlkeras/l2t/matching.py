@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops, tree
 
-from tlkeras.l2t.network import Tensors
+from tlkeras.l2t.state import Tensor, Tensors
 
 REGIONS = 9  # of "which": a 3x3 grid over each map
 Pair = tuple[str, str]  # a layer of the source, a layer of the target
@@ -61,14 +61,14 @@ class Matching:
             values += [generator.uniform(-1, 1, shape) / np.sqrt(inputs) for shape in ((inputs, outputs), (outputs,))]
         return values
 
-    def source_features(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def source_features(self, images: Tensor) -> dict[str, Tensor]:
         """Return the source's maps `(batch, height, width, channels)` by layer, in inference mode, without gradient."""
         if self._extractor is None:
             return {}
-        maps = tf.nest.flatten(self._extractor(images, training=False))
-        return {name: tf.stop_gradient(x) for name, x in zip(self.source_shapes, maps, strict=True)}
+        maps = tree.flatten(self._extractor(images, training=False))
+        return {name: ops.stop_gradient(x) for name, x in zip(self.source_shapes, maps, strict=True)}
 
-    def goals(self, features: dict[str, tf.Tensor]) -> Sequence[Any]:
+    def goals(self, features: dict[str, Tensor]) -> Sequence[Any]:
         """Return what each pair's mapped features should be: the source's map in the size of the target's."""
         return [resized(features[source], *self.target_shapes[target][:2]) for source, target in self.pairs]
 
@@ -84,13 +84,14 @@ class Matching:
         found = []
         for number, (_, target) in enumerate(self.pairs):
             kernel, bias = branches[2 * number : 2 * number + 2]
-            squares = tf.square(maps[target] @ kernel + bias - goals[number])
+            squares = ops.square(maps[target] @ kernel + bias - goals[number])
             if self.by_region:
                 height, width, _ = self.target_shapes[target]
-                weights = tf.constant(region_weights(height, width).reshape(REGIONS, height, width), squares.dtype)
-                found.append(tf.einsum("rhw,bhwc->brc", weights, squares))
+                regions = region_weights(height, width).reshape(REGIONS, height, width)
+                weights = ops.convert_to_tensor(regions, squares.dtype)
+                found.append(ops.einsum("rhw,bhwc->brc", weights, squares))
             else:
-                found.append(tf.reduce_mean(squares, axis=(1, 2))[:, None])
+                found.append(ops.mean(squares, axis=(1, 2))[:, None])
         return found
 
     def by_pair(self, errors: Tensors) -> Tensors:
@@ -122,14 +123,14 @@ def spatial_shapes(model: keras.Model, layers: Sequence[str], role: str) -> dict
     return shapes
 
 
-def resized(x: tf.Tensor, height: int, width: int) -> tf.Tensor:
+def resized(x: Tensor, height: int, width: int) -> Tensor:
     """Resize maps `(batch, h, w, channels)`: bilinear, half-pixel centres, no antialiasing, in the maps' own dtype."""
     h, w, channels = x.shape[1:]
     if h != height:
-        x = tf.constant(interpolation(h, height), x.dtype) @ tf.reshape(x, (-1, h, w * channels))
+        x = ops.convert_to_tensor(interpolation(h, height), x.dtype) @ ops.reshape(x, (-1, h, w * channels))
     if w != width:
-        x = tf.constant(interpolation(w, width), x.dtype) @ tf.reshape(x, (-1, w, channels))
-    return tf.reshape(x, (-1, height, width, channels))
+        x = ops.convert_to_tensor(interpolation(w, width), x.dtype) @ ops.reshape(x, (-1, w, channels))
+    return ops.reshape(x, (-1, height, width, channels))
 
 
 def interpolation(size: int, resized_to: int) -> np.ndarray:

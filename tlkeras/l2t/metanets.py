@@ -1,10 +1,10 @@
 """What, where and which: one dense layer a pair and question, from the source's features to weights of the errors."""
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from tlkeras.l2t.matching import REGIONS, Matching
-from tlkeras.l2t.network import Tensors
+from tlkeras.l2t.state import Tensor, Tensors
 
 ONE = float(np.log(np.e - 1))  # softplus gives 1 here
 
@@ -62,7 +62,7 @@ class MetaNetworks:
                 values.append(np.zeros(shape))
         return values
 
-    def answers(self, parameters: Tensors, features: dict[str, tf.Tensor]) -> dict[str, Tensors]:
+    def answers(self, parameters: Tensors, features: dict[str, Tensor]) -> dict[str, Tensors]:
         """Return, by question that is asked, one tensor a pair.
 
         "what" `(batch, channels)`, sums to 1; "where" `(batch, 1)`, 0..6; "which" `(batch, channels, 9)`, above 0, the
@@ -73,27 +73,27 @@ class MetaNetworks:
             features: the source's maps by layer.
         """
         named = dict(zip(self.names, parameters, strict=True))
-        pooled = {name: tf.reduce_mean(x, axis=(1, 2)) for name, x in features.items()}
+        pooled = {name: ops.mean(x, axis=(1, 2)) for name, x in features.items()}
         found: dict[str, Tensors] = {}
         for number, (source, _) in enumerate(self.matching.pairs):
             if self.what:
                 linear = pooled[source] @ named[f"what/{number}/kernel"] + named[f"what/{number}/bias"]
-                found.setdefault("what", []).append(tf.nn.softmax(linear))
+                found.setdefault("what", []).append(ops.softmax(linear))
             if self.where:
                 linear = pooled[source] @ named[f"where/{number}/kernel"] + named[f"where/{number}/bias"]
-                found.setdefault("where", []).append(tf.nn.relu6(linear))
+                found.setdefault("where", []).append(ops.relu6(linear))
         return found | ({"which": self.grids(named, features)} if self.which else {})
 
-    def grids(self, named: dict[str, tf.Tensor], features: dict[str, tf.Tensor]) -> Tensors:
+    def grids(self, named: dict[str, Tensor], features: dict[str, Tensor]) -> Tensors:
         """Return the answers to "which"."""
         found = []
         for number, (source, _) in enumerate(self.matching.pairs):
             kernel, bias = named[f"which/{number}/kernel"], named[f"which/{number}/bias"]
-            pixels = tf.reshape(features[source], (-1, kernel.shape[1], kernel.shape[0]))
-            found.append(tf.nn.softplus(tf.einsum("bpc,cpr->bcr", pixels, kernel) + bias))
+            pixels = ops.reshape(features[source], (-1, kernel.shape[1], kernel.shape[0]))
+            found.append(ops.softplus(ops.einsum("bpc,cpr->bcr", pixels, kernel) + bias))
         return found
 
-    def weights(self, parameters: Tensors, features: dict[str, tf.Tensor], factor: tf.Tensor) -> Tensors:
+    def weights(self, parameters: Tensors, features: dict[str, Tensor], factor: Tensor) -> Tensors:
         """Return the weight of every error, in the shapes of `Matching.errors`.
 
         Args:
@@ -105,9 +105,9 @@ class MetaNetworks:
         weights = []
         for number, (source, _) in enumerate(self.matching.pairs):
             channels = self.matching.source_shapes[source][2]
-            ones = tf.ones((tf.shape(features[source])[0], 1, channels), factor.dtype)
+            ones = ops.ones((ops.shape(features[source])[0], 1, channels), factor.dtype)
             weight = found["what"][number][:, None, :] if self.what else ones / channels
             weight = weight * found["where"][number][:, :, None] if self.where else weight
-            weight = weight * tf.transpose(found["which"][number], (0, 2, 1)) if self.which else weight
+            weight = weight * ops.transpose(found["which"][number], (0, 2, 1)) if self.which else weight
             weights.append(weight * factor)
         return weights

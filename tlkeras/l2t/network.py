@@ -9,12 +9,11 @@ rounding errors.
 from collections.abc import Sequence
 
 import keras
-import tensorflow as tf
+from keras import ops, tree
 
 from tlkeras import graph
+from tlkeras.l2t.state import Tensor, Tensors
 from tlkeras.models.batch_normalization import BatchNormalization
-
-Tensors = list[tf.Tensor]
 
 
 class Network:
@@ -38,11 +37,15 @@ class Network:
         self.trainable = list(self._extractor.trainable_variables)
         self.state = list(self._extractor.non_trainable_variables)
 
-    def __call__(self, weights: Tensors, state: Tensors, images: tf.Tensor) -> tuple[Tensors, tf.Tensor, Tensors]:
+    def __call__(self, weights: Tensors, state: Tensors, images: Tensor) -> tuple[Tensors, Tensor, Tensors]:
         """Run in training mode; return the features, the model's output, and the new state."""
         outputs, state = self._extractor.stateless_call(weights, state, images, training=True)
-        *features, output = tf.nest.flatten(outputs)
+        *features, output = tree.flatten(outputs)
         return features, output, state
+
+    def outputs(self, weights: Tensors, state: Tensors, images: Tensor) -> Tensor:
+        """Run in inference mode; return the model's output."""
+        return tree.flatten(self._extractor.stateless_call(weights, state, images, training=False)[0])[-1]
 
     def _differentiable_twice(
         self, model: keras.Model, made: dict[str, keras.KerasTensor], features: Sequence[str] = ()
@@ -94,25 +97,25 @@ class Normalization(Substitute):
         """Normalise by the batch in training, by the moving statistics otherwise."""
         if not (training and self.layer.trainable):
             return self.layer(inputs, training=False, mask=mask)
-        if self.layer.axis not in (-1, inputs.shape.rank - 1):
+        if self.layer.axis not in (-1, len(inputs.shape) - 1):
             raise ValueError(
                 f"Expected batch normalisation over the last axis. Received: {self.layer.name!r} with {self.layer.axis}"
             )
         return self.normalised(inputs)
 
-    def normalised(self, inputs: tf.Tensor) -> tf.Tensor:
+    def normalised(self, inputs: Tensor) -> Tensor:
         """Normalise by the batch, and update the moving statistics."""
-        layer, axes = self.layer, list(range(inputs.shape.rank - 1))
-        mean = tf.reduce_mean(inputs, axes)
-        variance = tf.reduce_mean(tf.square(inputs - mean), axes)  # not tf.nn.moments: it stops the mean's gradient
-        outputs = (inputs - mean) / tf.sqrt(variance + layer.epsilon)
-        outputs = outputs * tf.cast(layer.gamma, inputs.dtype) if layer.scale else outputs
-        outputs = outputs + tf.cast(layer.beta, inputs.dtype) if layer.center else outputs
+        layer, axes = self.layer, list(range(len(inputs.shape) - 1))
+        mean = ops.mean(inputs, axes)
+        variance = ops.mean(ops.square(inputs - mean), axes)  # not tf.nn.moments: it stops the mean's gradient
+        outputs = (inputs - mean) / ops.sqrt(variance + layer.epsilon)
+        outputs = outputs * ops.cast(layer.gamma, inputs.dtype) if layer.scale else outputs
+        outputs = outputs + ops.cast(layer.beta, inputs.dtype) if layer.center else outputs
         if isinstance(layer, BatchNormalization):  # whose moving variance is the unbiased one
-            count = tf.cast(tf.size(inputs) / inputs.shape[-1], inputs.dtype)
+            count = ops.cast(ops.size(inputs) / inputs.shape[-1], inputs.dtype)
             variance = variance * count / (count - 1)
         for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-            moving.assign(moving * layer.momentum + tf.stop_gradient(batch) * (1 - layer.momentum))
+            moving.assign(moving * layer.momentum + ops.stop_gradient(batch) * (1 - layer.momentum))
         return outputs
 
 
@@ -133,11 +136,12 @@ class Convolution(Substitute):
         """Convolve, add the bias, activate."""
         outputs = self.convolved(inputs)
         if self.layer.use_bias:
-            bias = tf.cast(self.layer.bias, outputs.dtype)
-            outputs = tf.add(outputs, tf.stop_gradient(bias) if self.constant_bias else bias)
+            bias = ops.cast(self.layer.bias, outputs.dtype)
+            # Not keras.ops.add, which on TensorFlow becomes tf.nn.bias_add.
+            outputs = outputs + (ops.stop_gradient(bias) if self.constant_bias else bias)
         return self.layer.activation(outputs) if self.layer.activation else outputs
 
-    def convolved(self, inputs: tf.Tensor) -> tf.Tensor:
+    def convolved(self, inputs: Tensor) -> Tensor:
         """Convolve."""
         return self.layer.convolution_op(inputs, self.layer.kernel)
 

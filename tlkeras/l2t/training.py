@@ -1,38 +1,40 @@
 """`LearningToTransfer`: train a target network on a few images, guided by the features of a source network."""
 
 import dataclasses
+import importlib
 import json
-import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
-from tlkeras import _files, data
+from tlkeras import _files
 from tlkeras.checks import check_labelled
 from tlkeras.graph import has_logits
-from tlkeras.l2t.algorithm import Parts, Settings, State, iteration
-from tlkeras.l2t.fast import FastMatching, FastMetaNetworks, FastNetwork
-from tlkeras.l2t.matching import Matching, Pair
-from tlkeras.l2t.metanets import MetaNetworks
-from tlkeras.l2t.network import Network
+from tlkeras.l2t.matching import Pair
+from tlkeras.l2t.plan import History, NonFiniteLossError, Plan, Settings, averaged, check_models
+from tlkeras.l2t.state import Parts
 from tlkeras.models.weights import WeightFileError, fingerprint
 from tlkeras.transfer.batches import Augment
 from tlkeras.transfer.evaluation import Evaluator
 
-History = dict[str, list]
+ENGINES = ("tensorflow", "jax")  # Keras' backends for which there is a module of this name here
 
 
-class NonFiniteLossError(RuntimeError):
-    """A loss became NaN or infinite; the message names it, and the weights are those before that step."""
+def engine() -> ModuleType:
+    """Return what computes on Keras' backend.
 
-
-class MissingClassesWarning(UserWarning):
-    """Classes of which there is no training image: the target cannot learn them."""
+    Raises:
+        NotImplementedError: a backend without an engine.
+    """
+    backend = keras.backend.backend()
+    if backend not in ENGINES:
+        raise NotImplementedError(f"Expected Keras' backend out of {ENGINES}. Received: KERAS_BACKEND={backend}")
+    return importlib.import_module(f"tlkeras.l2t.{backend}")
 
 
 class LearningToTransfer:
@@ -53,7 +55,8 @@ class LearningToTransfer:
         settings: the numbers of the training.
         seed: of the first values of branches and meta-networks.
         fast: compute in the ways that save time on a CPU (`tlkeras.l2t.fast`); False is plain TensorFlow, which gives
-            the same numbers but for rounding, in about twice the time. A checkpoint may be resumed either way.
+            the same numbers but for rounding, in about twice the time. On JAX there is one way. A checkpoint may be
+            resumed either way.
 
     Raises:
         ValueError: models or layers that cannot be matched, questions without pairs.
@@ -77,20 +80,21 @@ class LearningToTransfer:
         check_models(source, target)
         if not pairs and (what or where or which):
             raise ValueError("Expected pairs to ask what, where or which about. Received: none")
-        kinds = (FastNetwork, FastMatching, FastMetaNetworks) if fast else (Network, Matching, MetaNetworks)
-        make_network, make_matching, make_meta = kinds
+        computed_by = engine()
+        make_network, make_matching, make_meta = computed_by.kinds(fast)
         matching = make_matching(source, target, pairs, by_region=which)
         meta = make_meta(matching, what=what, where=where, which=which)
         network = make_network(target, list(matching.target_shapes))
         self.source, self.target = source, target
-        self.learner = Learner(Parts(network, matching, meta, has_logits(target), settings or Settings()), seed)
+        parts = Parts(network, matching, meta, has_logits(target), settings or Settings())
+        self.learner = computed_by.Learner(parts, seed)
         self.pair_names = matching.names
-        self._described = {
+        self.described = {
             "pairs": matching.pairs,
             "what": what,
             "where": where,
             "which": which,
-            "settings": dataclasses.asdict(self.learner.parts.settings),
+            "settings": dataclasses.asdict(parts.settings),
             "source": fingerprint(source),
         }
 
@@ -145,7 +149,7 @@ class LearningToTransfer:
         if validation:
             check_labelled(self.target, *validation, raw=False)
         plan.warn_of_missing_classes(self.target.output_shape[-1])
-        history = self._resume(checkpoint, self._described | plan.description())
+        history = self._resume(checkpoint, self.described | plan.description())
         evaluator = Evaluator(self.target)
         told = keras.callbacks.CallbackList(list(callbacks), model=self.target, epochs=epochs)
         self.target.stop_training = False
@@ -158,7 +162,7 @@ class LearningToTransfer:
             logs["val_loss"], logs["val_accuracy"] = evaluator(*validation) if validation and due else (None, None)
             history = {name: [*history.get(name, []), value] for name, value in logs.items()}
             if checkpoint:
-                self._save(checkpoint, self._described | plan.description(), history)
+                self._save(checkpoint, self.described | plan.description(), history)
             told.on_epoch_end(epoch, {name: value for name, value in logs.items() if isinstance(value, float)})
             if self.target.stop_training:
                 break
@@ -173,15 +177,13 @@ class LearningToTransfer:
             resized to the target's map when it is used.
         """
         parts = self.learner.parts
-        features = parts.matching.source_features(tf.constant(images, self.learner.dtype))
-        found = parts.meta.answers([tf.convert_to_tensor(v) for v in self.learner.variables.meta], features)
+        features = parts.matching.source_features(ops.cast(ops.convert_to_tensor(images), self.learner.dtype))
+        found = parts.meta.answers([ops.convert_to_tensor(v) for v in self.learner.variables.meta], features)
         shapes = {"what": (), "where": (), "which": (3, 3)}
+        arrays = {question: [ops.convert_to_numpy(x) for x in values] for question, values in found.items()}
         return {
-            question: [
-                x.numpy()[:, 0] if question == "where" else x.numpy().reshape(*x.shape[:2], *shapes[question])
-                for x in values
-            ]
-            for question, values in found.items()
+            question: [x[:, 0] if question == "where" else x.reshape(*x.shape[:2], *shapes[question]) for x in values]
+            for question, values in arrays.items()
         }
 
     def _save(self, path: Path | str, described: Mapping[str, Any], history: History) -> None:
@@ -211,166 +213,14 @@ class LearningToTransfer:
         return history
 
 
-class Learner:
-    """Variables of the target (the user's own), its branches, the meta-networks and both optimisers; one iteration.
-
-    Args:
-        parts: networks and settings.
-        seed: of the first values of branches and meta-networks.
-    """
-
-    def __init__(self, parts: Parts, seed: int) -> None:
-        self.parts = parts
-        target = parts.network.trainable
-        self.dtype = tf.as_dtype(target[0].dtype)
-        generator = np.random.default_rng(seed)
-        branches = [self._variable(value) for value in parts.matching.initial_branches(generator)]
-        meta = [self._variable(value) for value in parts.meta.initial(generator)]
-        velocities, first, second = (
-            [self._variable(np.zeros(v.shape)) for v in group] for group in (target + branches, meta, meta)
-        )
-        self.variables = State(target + branches, velocities, parts.network.state, meta, (first, second))
-        self.steps = tf.Variable(0, dtype=tf.int64)
-        self._compiled: dict[Augment | None, Callable] = {}
-
-    def _variable(self, value: np.ndarray) -> tf.Variable:
-        return tf.Variable(value, dtype=self.dtype)
-
-    def named_variables(self) -> dict[str, tf.Variable | keras.Variable]:
-        """Return every variable by a name that is the same in each process."""
-        named = {"steps": self.steps}
-        for kind, group in zip(("weights", "velocities", "state", "meta"), self.variables[:4], strict=True):
-            named |= {f"{kind}/{number}": variable for number, variable in enumerate(group)}
-        for kind, group in zip(("first_moments", "second_moments"), self.variables.moments, strict=True):
-            named |= {f"{kind}/{number}": variable for number, variable in enumerate(group)}
-        return named
-
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Give every variable the value of its name.
-
-        Raises:
-            WeightFileError: other names or shapes; nothing was changed.
-        """
-        variables = self.named_variables()
-        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-        found = {name: array.shape for name, array in arrays.items()}
-        if found != shapes:
-            differ = sorted(name for name in {*found, *shapes} if found.get(name) != shapes.get(name))
-            raise WeightFileError(f"Expected a checkpoint of these networks. Received: other shapes of {differ}")
-        for name, variable in variables.items():
-            variable.assign(arrays[name])
-
-    def train(
-        self, images: np.ndarray, labels: np.ndarray, rate: float, augment: Augment | None, seed: Sequence[int]
-    ) -> dict[str, np.ndarray]:
-        """Do one iteration and return its losses, see `algorithm.iteration`.
-
-        Raises:
-            NonFiniteLossError: a loss or a new weight is not finite; nothing was changed.
-        """
-        if augment not in self._compiled:
-            self._compiled[augment] = self._compile(augment)
-        losses, sound = self._compiled[augment](
-            tf.constant(images, self.dtype),
-            tf.constant(labels, tf.int32),
-            tf.constant(rate, self.dtype),
-            tf.constant(seed, tf.int32),
-        )
-        losses = {name: value.numpy() for name, value in losses.items()}
-        if not sound:
-            raise NonFiniteLossError(f"Expected finite losses and weights. Received: {self._culprits(losses)}")
-        return losses
-
-    def _compile(self, augment: Augment | None) -> Callable:
-        shape = self.parts.network.input_shape
-        signature = [
-            tf.TensorSpec((None, *shape[1:]), self.dtype),
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((), self.dtype),
-            tf.TensorSpec((2,), tf.int32),
-        ]
-
-        @tf.function(autograph=False, input_signature=signature)
-        def train(images, labels, rate, seed):
-            if augment is not None:
-                images = tf.cast(augment(tf.cast(images, tf.float32), seed), self.dtype)
-            old = tf.nest.map_structure(tf.convert_to_tensor, self.variables)
-            out = iteration(self.parts, old, images, labels, rate, self.steps + 1)
-            sums = [tf.reduce_sum(x) for x in (*out.losses.values(), *out.new.weights, *out.new.meta)]
-            sound = tf.math.is_finite(tf.add_n(sums))
-            tf.cond(sound, lambda: self._assign(out.new), tf.no_op)
-            return out.losses, sound
-
-        return train
-
-    def _assign(self, new: State) -> tf.Operation:
-        self.steps.assign_add(1)
-        for variable, value in zip(tf.nest.flatten(self.variables), tf.nest.flatten(new), strict=True):
-            variable.assign(value)
-        return tf.no_op()
-
-    def _culprits(self, losses: dict[str, np.ndarray]) -> str:
-        """Name what is not finite: the pairs whose terms are not, else the other losses, else the weights."""
-        rest = dict(losses)
-        terms = zip(self.parts.matching.names, rest.pop("matching"), strict=True)
-        wrong = [f"{name}: {value}" for name, value in terms if not np.isfinite(value)]
-        wrong += [f"{name}: {value}" for name, value in rest.items() if not np.isfinite(value).all()]
-        return ", ".join(wrong) or "weights that are not"
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Plan:
-    """Images, labels, and how they are gone through; see `LearningToTransfer.fit`."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    seed: int
-    augment: Augment | None
-
-    def check(self, validation_every: int) -> None:
-        """Check the length of the training and its batches.
-
-        Raises:
-            ValueError: no epoch, no epochs between validations, or a batch of one image.
-        """
-        if self.epochs < 1 or validation_every < 1:
-            received = f"epochs={self.epochs}, validation_every={validation_every}"
-            raise ValueError(f"Expected at least one epoch, and one between validations. Received: {received}")
-        if self.batch_size < 2 or len(self.labels) % self.batch_size == 1:
-            raise ValueError(
-                "Expected at least two images in every batch: one has no variance to normalise with. "
-                f"Received: {len(self.labels)} images in batches of {self.batch_size}"
-            )
-
-    def warn_of_missing_classes(self, classes: int) -> None:
-        """Warn of classes that have no image; as if the caller of `fit` had done it."""
-        if missing := sorted(set(range(classes)) - set(np.unique(self.labels).tolist())):
-            message = f"No training image of the classes {missing}, out of {classes}"
-            warnings.warn(message, MissingClassesWarning, stacklevel=3)
-
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, from 0 up: half a cosine (report 003, section 5.4)."""
-        return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
-
-    def description(self) -> dict[str, Any]:
-        """Return what a resumed training must have in common with the stored one."""
-        numbers = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate", "seed")}
-        return {"data": data.fingerprint(self.images, self.labels), "augmented": self.augment is not None, **numbers}
-
-
-def run_epoch(learner: Learner, plan: Plan, epoch: int, callbacks: keras.callbacks.CallbackList) -> dict:
+def run_epoch(learner: Any, plan: Plan, epoch: int, callbacks: keras.callbacks.CallbackList) -> dict:
     """Go once through the images, in an order of this epoch's own; return the logs, means over the images.
 
     Raises:
         NonFiniteLossError: of `Learner.train`, with the epoch and the batch.
     """
-    generator = np.random.default_rng([plan.seed, epoch])  # of the epoch's own, so that a resumed one is the same
-    order = generator.permutation(len(plan.images))
+    order, seeds = plan.course(epoch)
     batches = [order[start : start + plan.batch_size] for start in range(0, len(order), plan.batch_size)]
-    seeds = generator.integers(0, 2**31 - 1, (len(batches), 2))
     rate, losses = plan.rate(epoch), []
     for number, (batch, seed) in enumerate(zip(batches, seeds, strict=True)):
         callbacks.on_train_batch_begin(number)
@@ -379,36 +229,4 @@ def run_epoch(learner: Learner, plan: Plan, epoch: int, callbacks: keras.callbac
         except NonFiniteLossError as error:
             raise NonFiniteLossError(f"{error} (epoch {epoch}, batch {number}, learning rate {rate:.3g})") from None
         callbacks.on_train_batch_end(number)
-    return _logs(losses, [len(batch) for batch in batches], rate)
-
-
-def _logs(losses: list[dict[str, np.ndarray]], sizes: list[int], rate: float) -> dict:
-    means = {name: np.average([found[name] for found in losses], axis=0, weights=sizes) for name in losses[0]}
-    pairs = means.pop("matching")
-    logs = {name: float(value.sum()) for name, value in means.items()}
-    logs["matching"] = float(pairs.sum())
-    logs["loss"] = logs["cross_entropy"] + logs["matching"]
-    return logs | {"learning_rate": rate, "pairs": [float(value) for value in pairs]}
-
-
-def check_models(source: keras.Model, target: keras.Model) -> None:
-    """Check that both models take the same images, in the same precision, and that the target classifies and learns.
-
-    Raises:
-        ValueError: several inputs, different image shapes, an output other than `(batch, classes)`, mixed precision or
-            two precisions, or a target with nothing to train.
-    """
-    shapes = {"source": source.input_shape, "target": target.input_shape}
-    if any(isinstance(shape, list | dict) or len(shape) != 4 for shape in shapes.values()):
-        raise ValueError(f"Expected models with one input (batch, height, width, channels). Received: {shapes}")
-    differ = [a != b and None not in (a, b) for a, b in zip(*shapes.values(), strict=True)]
-    if any(differ):
-        raise ValueError(f"Expected models that take the same images. Received: {shapes}")
-    if len(target.output_shape) != 2:
-        raise ValueError(f"Expected a target with outputs (batch, classes). Received: {target.output_shape}")
-    if not target.trainable_weights:
-        raise ValueError("Expected a target with weights to train. Received: all frozen, or none")
-    layers = [layer for model in (source, target) for layer in model.layers]
-    policies = {layer.dtype_policy.name for layer in layers if not isinstance(layer, keras.layers.InputLayer)}
-    if len(policies) > 1 or "mixed" in next(iter(policies)):
-        raise ValueError(f"Expected both models in one precision, such as float32. Received: {sorted(policies)}")
+    return averaged(losses, plan.sizes(), rate)

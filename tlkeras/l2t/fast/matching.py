@@ -10,7 +10,7 @@ from tlkeras.l2t.fast import derivatives
 from tlkeras.l2t.fast.folding import folded
 from tlkeras.l2t.matching import Matching, Pair, region_weights, resized
 from tlkeras.l2t.metanets import MetaNetworks
-from tlkeras.l2t.network import Tensors
+from tlkeras.l2t.state import Tensors
 
 
 class Group(NamedTuple):
