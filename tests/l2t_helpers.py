@@ -2,10 +2,12 @@
 
 import contextlib
 import functools
+import importlib
+import os
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from tlkeras.l2t import LearningToTransfer, Settings
 from tlkeras.l2t.state import Parts, State
@@ -15,6 +17,13 @@ SMALL = {"epochs": 3, "batch_size": 6, "learning_rate": 0.05}
 ALIKE = {"what": False, "where": False}
 SHORT = Settings(lookahead=1)  # is traced sooner
 PAIRS = [("s1b1", "relu1"), ("s2b1", "relu1"), ("s1b1", "relu2")]  # maps 8 and 4 wide, with 8 and 4
+
+
+if keras.backend.backend() != "tensorflow" and os.environ.get("JAX_ENABLE_X64"):
+    from keras.src.backend.common import dtypes
+
+    # Keras computes means of float64 in float32 on JAX, even where JAX itself knows float64.
+    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 
 
 @contextlib.contextmanager
@@ -28,6 +37,22 @@ def dtype(name):
     finally:
         keras.config.set_floatx(before)
         keras.config.set_dtype_policy(before)
+
+
+def engine():
+    """Return the module that holds Algorithm 1 for Keras' backend."""
+    return importlib.import_module("tlkeras.l2t." + {"tensorflow": "algorithm", "jax": "jax"}[keras.backend.backend()])
+
+
+def compiled(function):
+    """Return a pure function compiled by Keras' backend."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    import tensorflow as tf
+
+    return tf.function(function, autograph=False)
 
 
 def networks(seed=0, name="float32", preprocessing="torch"):
@@ -67,9 +92,11 @@ def images(count=12, seed=0):
 def start(parts: Parts, seed=0):
     """Return a state in float64 whose meta-networks and velocities are not at their first values."""
     generator = np.random.default_rng(seed)
-    theta = [tf.constant(np.asarray(v)) for v in parts.network.trainable]
-    theta += [tf.constant(v) for v in parts.matching.initial_branches(generator)]
-    phi = [tf.constant(v + generator.normal(0, 0.1, v.shape)) for v in parts.meta.initial(generator)]
-    velocities = [tf.constant(generator.normal(0, 0.01, v.shape)) for v in theta]
-    zeros = [tf.zeros_like(v) for v in phi]
-    return State(theta, velocities, [tf.constant(np.asarray(v)) for v in parts.network.state], phi, (zeros, zeros))
+    theta = [ops.convert_to_tensor(np.asarray(v)) for v in parts.network.trainable]
+    theta += [ops.convert_to_tensor(v) for v in parts.matching.initial_branches(generator)]
+    phi = [ops.convert_to_tensor(v + generator.normal(0, 0.1, v.shape)) for v in parts.meta.initial(generator)]
+    velocities = [ops.convert_to_tensor(generator.normal(0, 0.01, v.shape)) for v in theta]
+    zeros = [ops.zeros_like(v) for v in phi]
+    return State(
+        theta, velocities, [ops.convert_to_tensor(np.asarray(v)) for v in parts.network.state], phi, (zeros, zeros)
+    )

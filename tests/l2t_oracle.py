@@ -1,13 +1,15 @@
-"""Check learning to transfer against numbers of the official code: `python tests/l2t_oracle.py DIR [--plain]`.
+"""Check learning to transfer against numbers of the official code: `python tests/l2t_oracle.py DIR [--engine jax]`.
 
 DIR holds `batches.npz` and files `<method>[_officialinit]_<rate>.npz`, method being scratch, ufm, ww or www: two
 iterations on ResNet32 and VGG-9 with 15 pairs, batch 4, float64; and, if it is not the one in `golden/`, the generator
 of the weights, `oracle_gen.py`. Prints the worst relative error (L2) of each quantity; exits 1 above 1e-9, or where
-nothing was checked. `--plain` checks the plain way to compute, in place of the fast one.
+nothing was checked. `--plain` checks the plain way to compute, in place of the fast one; `--engine jax` the other
+engine, which needs JAX, and on a GPU checks what the GPU computes.
 """
 
 import argparse
 import collections
+import functools
 import importlib.util
 import os
 import re
@@ -18,16 +20,17 @@ from types import ModuleType
 
 if __name__ == "__main__":
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # it knows no float64, and says so in thousands of lines
+    if "jax" in sys.argv:
+        os.environ |= {"KERAS_BACKEND": "jax", "JAX_ENABLE_X64": "1"}
 
 import keras
 import numpy as np
-import tensorflow as tf
-from l2t_helpers import dtype
+from keras import ops
+from l2t_helpers import compiled, dtype, engine
 
 from tlkeras.l2t import LearningToTransfer
-from tlkeras.l2t.algorithm import forward, iteration
 from tlkeras.l2t.matching import resized
-from tlkeras.l2t.state import Batch, Outcome, State
+from tlkeras.l2t.state import Batch, Outcome, State, Tensor
 from tlkeras.models import resnet32, vgg9
 from tlkeras.models.resnet32 import FEATURES as SOURCE_FEATURES
 from tlkeras.models.vgg import VGG9_FEATURES as TARGET_FEATURES
@@ -104,80 +107,80 @@ class Case:
         initial = {**weights.what(official), **weights.where(official), **weights.which(official)}
         phi = [doubles(initial[key]) for key in meta.names]
         branches = [v.reshape(v.shape[-2:]) if v.ndim > 1 else v for v in weights.branch().values()]
-        theta = [tf.convert_to_tensor(v) for v in network.trainable] + [doubles(v) for v in branches]
-        zeros = [tf.zeros_like(x) for x in theta]
-        moments = tuple([tf.zeros_like(x) for x in phi] for _ in range(2))
-        state = [tf.convert_to_tensor(v) for v in network.state]
+        theta = [doubles(v) for v in network.trainable] + [doubles(v) for v in branches]
+        zeros = [ops.zeros_like(x) for x in theta]
+        moments = tuple([ops.zeros_like(x) for x in phi] for _ in range(2))
+        state = [doubles(v) for v in network.state]
         self.start = State(theta, zeros, state, phi, moments)
-        self.iteration = tf.function(lambda *arguments: iteration(self.parts, *arguments), autograph=False)
+        self.iteration = compiled(functools.partial(engine().iteration, self.parts))
 
     def found(self, batches: Arrays, rate: float, steps: int = 2) -> Arrays:
         """Return what this package computes, under the oracle's names."""
         facts = {} if self.method in ("scratch", "ufm") else self.before(batches)
-        rate, state, totals = tf.constant(rate, tf.float64), self.start, []
+        rate, state, totals = doubles(rate), self.start, []
         for step in range(steps):
-            labels = tf.constant(batches[f"y{step}"], tf.int32)
-            out = self.iteration(state, doubles(batches[f"x{step}"]), labels, rate, tf.constant(step + 1))
+            labels = ops.convert_to_tensor(batches[f"y{step}"], "int32")
+            out = self.iteration(state, doubles(batches[f"x{step}"]), labels, rate, ops.convert_to_tensor(step + 1))
             facts |= self.after(f"it{step}", out)
-            totals.append(float(out.losses["cross_entropy"] + tf.reduce_sum(out.losses["matching"])))
+            totals.append(float(out.losses["cross_entropy"] + ops.sum(out.losses["matching"])))
             state = out.new
         return facts | {"total": np.array(totals)}
 
     def before(self, batches: Arrays) -> Arrays:
         """Return features, weights and errors at the initial weights."""
-        images, labels = doubles(batches["x0"]), tf.constant(batches["y0"], tf.int32)
+        images, labels = doubles(batches["x0"]), ops.convert_to_tensor(batches["y0"], "int32")
         layers = [self.source.get_layer(name).output for name in BLOCKS]
         *maps, logits = keras.Model(self.source.input, [*layers, self.source.output])(images, training=False)
         facts = {"source/logits": logits} | {f"source/full/{i}": maps[i] for i in (4, 9, 14)}
         for i, x in enumerate(maps):
-            facts |= {f"source/mean/{i}": tf.reduce_mean(x), f"source/std/{i}": tf.math.reduce_std(x)}
+            facts |= {f"source/mean/{i}": np.mean(x), f"source/std/{i}": np.std(x)}
         features, outputs, _ = self.parts.network(self.start.weights[:34], self.start.statistics, images)
         facts["target/logits"] = outputs
         for i, x in enumerate(features):
             every, some = max(1, x.shape[1] // 8), max(1, x.shape[3] // 64)
-            facts[f"target/chan_mean/{i}"] = tf.reduce_mean(x, (0, 1, 2))
-            facts[f"target/chan_std/{i}"] = tf.math.reduce_std(x, (0, 1, 2))
+            facts[f"target/chan_mean/{i}"] = np.mean(x, (0, 1, 2))
+            facts[f"target/chan_std/{i}"] = np.std(x, (0, 1, 2))
             facts[f"target/sample/{i}"] = x[:, ::every, ::every, ::some]
         return facts | self.matched(images, labels)
 
-    def matched(self, images: tf.Tensor, labels: tf.Tensor) -> Arrays:
+    def matched(self, images: Tensor, labels: Tensor) -> Arrays:
         """Return what the meta-networks say and the errors that they weight."""
         matching, meta = self.parts.matching, self.parts.meta
         features = matching.source_features(images)
         answers, batch = meta.answers(self.start.meta, features), Batch(images, labels, matching.goals(features))
-        weighting = meta.weights(self.start.meta, features, tf.constant(1.0, tf.float64))
-        errors = forward(self.parts, self.start.weights, self.start.statistics, batch)[0]
-        losses = [
-            tf.reduce_sum(x, (1, 2)) for x in matching.by_pair([a * b for a, b in zip(weighting, errors, strict=True)])
-        ]
-        strength = tf.concat(answers["where"], axis=1)
+        weighting = meta.weights(self.start.meta, features, doubles(1.0))
+        errors = engine().forward(self.parts, self.start.weights, self.start.statistics, batch)[0]
+        losses = [ops.sum(x, (1, 2)) for x in matching.by_pair([a * b for a, b in zip(weighting, errors, strict=True)])]
+        strength = ops.concatenate(answers["where"], axis=1)
         facts = {"where": strength}
         for k, (what, error) in enumerate(zip(answers["what"], matching.by_pair(errors), strict=True)):
             facts[f"what/{k}"] = what
             if not meta.which:
                 facts[f"d2/{k}"] = error[:, 0]
-                facts.setdefault("pair_loss_per_sample", []).append(tf.reduce_sum(what * error[:, 0], 1))
+                facts.setdefault("pair_loss_per_sample", []).append(ops.sum(what * error[:, 0], 1))
                 continue
             gamma = answers["which"][k]
-            facts[f"gamma3x3/{k}"] = tf.reshape(gamma, (*gamma.shape[:2], 3, 3))
-            facts[f"d2gamma/{k}"] = tf.einsum("bco,boc->bc", gamma, error)
-            facts.setdefault("pair_loss_per_sample", []).append(tf.reduce_sum(what * facts[f"d2gamma/{k}"], 1))
-        facts["pair_loss_per_sample"] = tf.stack(facts["pair_loss_per_sample"], 1)
+            facts[f"gamma3x3/{k}"] = ops.reshape(gamma, (*gamma.shape[:2], 3, 3))
+            facts[f"d2gamma/{k}"] = ops.einsum("bco,boc->bc", gamma, error)
+            facts.setdefault("pair_loss_per_sample", []).append(ops.sum(what * facts[f"d2gamma/{k}"], 1))
+        facts["pair_loss_per_sample"] = ops.stack(facts["pair_loss_per_sample"], 1)
         return facts | self.unweighted(batch, losses, features)
 
     def unweighted(self, batch: Batch, losses: list, features: Arrays) -> Arrays:
         """Return the errors without gamma, and the pairs' share of the loss."""
         plain = type(self.parts.matching)(self.source, self.target, PAIRS)
         batch = batch._replace(goals=plain.goals(features))
-        errors = forward(self.parts._replace(matching=plain), self.start.weights, self.start.statistics, batch)[0]
+        errors = engine().forward(
+            self.parts._replace(matching=plain), self.start.weights, self.start.statistics, batch
+        )[0]
         facts = {f"d2/{k}": error[:, 0] for k, error in enumerate(plain.by_pair(errors))}
-        return facts | {"pair_contribution": 0.5 * tf.reduce_mean(tf.stack(losses, 1), 0)}
+        return facts | {"pair_contribution": 0.5 * ops.mean(ops.stack(losses, 1), 0)}
 
     def after(self, prefix: str, out: Outcome) -> Arrays:
         """Return the facts of one iteration."""
         single = self.method in ("scratch", "ufm")
         gradient, step, moving = ("grad", "step", "bn") if single else ("grad_total", "step1", "bn_after_step1")
-        facts = {"ce": out.losses["cross_entropy"], "ml": tf.reduce_sum(out.losses["matching"])}
+        facts = {"ce": out.losses["cross_entropy"], "ml": ops.sum(out.losses["matching"])}
         facts["total"] = facts["ce"] + facts["ml"]
         facts |= summary(gradient, out.gradients) | summary(step, out.new.weights, out.new.velocities)
         facts |= self.statistics(moving, out.statistics)
@@ -210,9 +213,9 @@ class Case:
         return {f"{name}/{path}": value for path, value in zip(paths, state, strict=True)}
 
 
-def doubles(values: np.ndarray) -> tf.Tensor:
+def doubles(values: np.ndarray) -> Tensor:
     """Return a float64 tensor."""
-    return tf.constant(values, tf.float64)
+    return ops.convert_to_tensor(np.asarray(values), "float64")
 
 
 def resizing_error(oracle: Arrays) -> float:
@@ -247,6 +250,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--plain", action="store_true", help="without what only saves time")
+    parser.add_argument("--engine", choices=("tensorflow", "jax"), default="tensorflow")
     arguments, rows = parser.parse_args(), {}
     for name, found in check(arguments.folder, fast=not arguments.plain):
         for quantity, error in found.items():

@@ -32,7 +32,7 @@ def test_equals_keras(build):
     keras_loss, keras_accuracy = model.evaluate(PIXELS, LABELS, verbose=0)
     for batch_size in (1000, 23, 10, 7):
         loss, accuracy = Evaluator(model, batch_size)(PIXELS, LABELS)
-        assert loss == pytest.approx(keras_loss, abs=1e-5)
+        assert loss == pytest.approx(keras_loss, rel=1e-6, abs=1e-5)  # float32
         assert accuracy == pytest.approx(keras_accuracy, abs=1e-5)
     assert evaluate(model, PIXELS, LABELS.astype(np.uint8)) == pytest.approx((keras_loss, keras_accuracy), abs=1e-5)
 

@@ -17,13 +17,12 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-from tensorflow.python.framework import ops  # no public module has the registry of gradients
 
 SQUASHING = ("softmax", "sigmoid")  # where one of these ends a classifier, its input is the logits
 
 Chain = tuple[keras.Operation, ...]  # the nested models that lead to an operation, outermost first, and the operation
-Watch = Callable[[tf.Tensor], object]
+Tensor = Any  # of Keras' backend
+Watch = Callable[[Tensor], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +174,7 @@ def output_activation(model: keras.Model) -> str | None:
     return squashing(operation)
 
 
-def without_activation(operation: keras.Operation) -> Callable[[tf.Tensor], tf.Tensor]:
+def without_activation(operation: keras.Operation) -> Callable[[Tensor], Tensor]:
     """Return a function of one tensor that does what a layer does before its activation, on the layer's weights.
 
     Args:
@@ -188,7 +187,7 @@ def without_activation(operation: keras.Operation) -> Callable[[tf.Tensor], tf.T
     twin = type(operation).from_config({**plain, "activation": "linear"})
     twin.build(operation.input.shape)
 
-    def run(inputs: tf.Tensor) -> tf.Tensor:
+    def run(inputs: Tensor) -> Tensor:
         borrowed = zip(twin.weights, (weight.value for weight in operation.weights), strict=True)
         with keras.StatelessScope(state_mapping=list(borrowed)):
             return twin(inputs)
@@ -196,7 +195,7 @@ def without_activation(operation: keras.Operation) -> Callable[[tf.Tensor], tf.T
     return run
 
 
-def up_to(model: keras.Model, name: str, *, inclusive: bool = True) -> Callable[[tf.Tensor], tf.Tensor]:
+def up_to(model: keras.Model, name: str, *, inclusive: bool = True) -> Callable[[Tensor], Tensor]:
     """Return a function that runs a model in inference mode up to a layer, and nothing after it.
 
     Args:
@@ -217,7 +216,7 @@ def up_to(model: keras.Model, name: str, *, inclusive: bool = True) -> Callable[
         for parent, inner in zip((model, *chain), chain, strict=False)
     ]
 
-    def run(images: tf.Tensor) -> tf.Tensor:
+    def run(images: Tensor) -> Tensor:
         for stage in stages:
             images = stage(images, training=False)
         return images
@@ -225,7 +224,7 @@ def up_to(model: keras.Model, name: str, *, inclusive: bool = True) -> Callable[
     return run
 
 
-def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable[..., tuple[Tensor, Tensor]]:
     """Return a function that runs a classifier in inference mode, without the softmax or sigmoid at its end.
 
     Args:
@@ -243,7 +242,7 @@ def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable
     graph, last = functional(model), last_operation(model)
     end = without_activation(last) if squashing(last) else last
 
-    def run(images: tf.Tensor, watch: Watch | None = None) -> tuple[tf.Tensor, tf.Tensor | None]:
+    def run(images: Tensor, watch: Watch | None = None) -> tuple[Tensor, Tensor | None]:
         seen = []
 
         def as_called(operation: keras.Operation) -> Callable[..., Any]:
@@ -263,7 +262,7 @@ def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable
             return call
 
         outputs = keras.tree.flatten(graph._run_through_graph(images, as_called))
-        return tf.cast(outputs[0], tf.float32), seen[-1] if seen else None
+        return keras.ops.cast(outputs[0], "float32"), seen[-1] if seen else None
 
     return run
 
@@ -292,7 +291,7 @@ def compiled_once() -> Iterator[None]:
     def is_of_use(record: logging.LogRecord) -> bool:
         return "multi_step_on_iterator" not in record.getMessage()
 
-    logger = tf.get_logger()
+    logger = logging.getLogger("tensorflow")
     logger.addFilter(is_of_use)
     try:
         with forgotten_gradients():
@@ -308,13 +307,21 @@ def forgotten_gradients() -> Iterator[None]:
     Each compiled `fit` registers one, of the optimizer's all-reduce, which TensorFlow never removes: 4 MB for TomiNet.
     A version of TensorFlow that keeps its registry elsewhere keeps the graphs, too.
     """
-    registry = getattr(getattr(ops, "gradient_registry", None), "_registry", {})
+    registry = _custom_gradients()
     before = set(registry)
     try:
         yield
     finally:
         for name in [name for name in registry if name.startswith("CustomGradient-") and name not in before]:
             del registry[name]
+
+
+def _custom_gradients() -> dict[str, Any]:
+    if keras.backend.backend() != "tensorflow":
+        return {}
+    from tensorflow.python.framework import ops  # no public module has the registry; late: others do without TensorFlow
+
+    return getattr(getattr(ops, "gradient_registry", None), "_registry", {})
 
 
 def classifier_outputs(model: keras.Model) -> tuple[bool, bool]:

@@ -178,16 +178,11 @@ class Learner:
     Args:
         parts: networks and settings.
         seed: of the first values of branches and meta-networks.
-
-    Raises:
-        ValueError: models in float64 where JAX computes in float32.
     """
 
     def __init__(self, parts: Parts, seed: int) -> None:
         self.parts, self.steps = parts, 0
         self.dtype = np.dtype(parts.network.trainable[0].dtype)
-        if self.dtype == np.float64 and not jax.config.jax_enable_x64:
-            raise ValueError(f"Expected JAX_ENABLE_X64=1 for models in float64. Received: {jax.config.jax_enable_x64=}")
         generator = np.random.default_rng(seed)
         array = partial(jnp.asarray, dtype=self.dtype)
         branches = [array(value) for value in parts.matching.initial_branches(generator)]
@@ -404,7 +399,7 @@ def _together(
     for number, learner in enumerate(learners):
         learner.take(tree.map(lambda value, number=number: value[number], run.state), int(run.steps[number]))
         own = tree.map(lambda value, number=number: value[number], (joined, scores))
-        finished.append(_history(parts, plan, *own, every))
+        finished.append(_history(parts, plans[number], own[0], own[1], every))
     return finished
 
 
@@ -437,7 +432,7 @@ def _epochs(
         logs = []
         if full:
             plan = (order[: full * size].reshape(full, size), seeds[:full])
-            run, found = lax.scan(lambda run, plan: batch(run, *plan, rate), run, plan)
+            run, found = lax.scan(lambda run, plan: batch(run, plan[0], plan[1], rate), run, plan)
             logs.append(found)
         if len(order) % size:
             run, found = batch(run, order[full * size :], seeds[full], rate)

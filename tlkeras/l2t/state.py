@@ -68,7 +68,7 @@ class Outcome(NamedTuple):
 
 def named(state: State) -> dict[str, Any]:
     """Return everything in a state by the name that it has in a checkpoint, in the state's own order."""
-    found = {}
+    found: dict[str, Any] = {}
     for kind, group in zip(("weights", "velocities", "state", "meta"), state[:4], strict=True):
         found |= {f"{kind}/{number}": value for number, value in enumerate(group)}
     for kind, group in zip(("first_moments", "second_moments"), state.moments, strict=True):

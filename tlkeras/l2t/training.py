@@ -3,7 +3,7 @@
 import dataclasses
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,8 +19,6 @@ from tlkeras.l2t.matching import Pair
 from tlkeras.l2t.plan import History, NonFiniteLossError, Plan, Settings, averaged, check_models
 from tlkeras.l2t.state import Parts
 from tlkeras.models.weights import WeightFileError, fingerprint
-from tlkeras.transfer.batches import Augment
-from tlkeras.transfer.evaluation import Evaluator
 
 ENGINES = ("tensorflow", "jax")  # Keras' backends for which there is a module of this name here
 
@@ -107,7 +105,7 @@ class LearningToTransfer:
         batch_size: int = 128,
         learning_rate: float = 0.1,
         seed: int = 0,
-        augment: Augment | None = None,
+        augment: Callable | None = None,
         validation: tuple[np.ndarray, np.ndarray] | None = None,
         validation_every: int = 1,
         checkpoint: Path | str | None = None,
@@ -150,7 +148,7 @@ class LearningToTransfer:
             check_labelled(self.target, *validation, raw=False)
         plan.warn_of_missing_classes(self.target.output_shape[-1])
         history = self._resume(checkpoint, self.described | plan.description())
-        evaluator = Evaluator(self.target)
+        evaluator = _evaluator(self.target) if validation else None
         told = keras.callbacks.CallbackList(list(callbacks), model=self.target, epochs=epochs)
         self.target.stop_training = False
         told.on_train_begin()
@@ -159,7 +157,9 @@ class LearningToTransfer:
             told.on_epoch_begin(epoch)
             logs = run_epoch(self.learner, plan, epoch, told)
             due = (epoch + 1) % validation_every == 0 or epoch + 1 == epochs
-            logs["val_loss"], logs["val_accuracy"] = evaluator(*validation) if validation and due else (None, None)
+            logs["val_loss"], logs["val_accuracy"] = (
+                evaluator(*validation) if evaluator and validation and due else (None, None)
+            )
             history = {name: [*history.get(name, []), value] for name, value in logs.items()}
             if checkpoint:
                 self._save(checkpoint, self.described | plan.description(), history)
@@ -211,6 +211,12 @@ class LearningToTransfer:
             raise ValueError(f"Expected the training that {path} is of; (stored, now) differ. Received: {differ}")
         self.learner.restore(arrays)
         return history
+
+
+def _evaluator(model: keras.Model) -> Callable[..., tuple[float, float]]:
+    from tlkeras.transfer.evaluation import Evaluator  # late: it needs TensorFlow
+
+    return Evaluator(model)
 
 
 def run_epoch(learner: Any, plan: Plan, epoch: int, callbacks: keras.callbacks.CallbackList) -> dict:
