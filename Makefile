@@ -7,6 +7,9 @@ PROFILE ?= $(TLKERAS_PROFILE)
 # What `make reliability` tries.
 TRY ?= kills cluster fuzz determinism memory
 
+# Every test process imports TensorFlow: without Python's cache of compiled files that takes twice as long.
+export PYTHONDONTWRITEBYTECODE :=
+
 INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/python
 # Tests see embedded data only, and never the reader's own cache; one thread each, since they run side by side.
