@@ -20,7 +20,7 @@ BESIDE := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-oldest coverage mutation notebooks audit reliability readme paper bench pretrain clean
+.PHONY: help install run test test-oldest coverage mutation notebooks audit reliability traps readme paper bench pretrain clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -73,6 +73,9 @@ audit: $(INSTALLED) ## look at every stored run, and compute some again that the
 
 reliability: $(INSTALLED) ## try to lose results, with TRY="kills fuzz ..." or all: hours; docs/reliability.md
 	@for name in $(TRY); do echo "== $$name"; PYTHONPATH=. $(SMOKE) $(RUN) tests/$$name.py --record || exit 1; done
+
+traps: $(INSTALLED) ## measure what each silent trap costs: docs/traps.md
+	@PYTHONPATH=. $(SMOKE) $(RUN) tests/traps.py --record
 
 readme: $(INSTALLED) ## write the tables and pictures of README.md and docs/ from results/
 	@$(RUN) -m tools.readme

@@ -115,7 +115,7 @@ def compiled(model: keras.Model, rate: float = 1e-3, loss: Any = LOSS, **options
     return model
 
 
-def fit(model: keras.Model, data: World, epochs: int = 6) -> keras.Model:
+def fit(model: keras.Model, data: World, epochs: int = 8) -> keras.Model:
     """Train on the digits."""
     model.fit(data.images, data.labels, epochs=epochs, verbose=0)
     return model
@@ -140,7 +140,7 @@ def tested(model: keras.Model, data: World) -> float:
 def tuned(data: World) -> keras.Model:
     """Return a network fine-tuned on the digits, with its batch normalisation set right; nobody trains it further."""
     keras.utils.set_random_seed(data.seed)
-    model = fit(compiled(network(), 1e-3), data)
+    model = fit(compiled(network(), 3e-3), data, epochs=15)
     recalibrate(model, data.images)
     return model
 
@@ -231,19 +231,16 @@ def catch_freezing(data: World) -> None:
 def freeze_without_compile(data: World) -> Pair:
     """Freeze a network that has trained one batch; its head is new, and learns at a high rate."""
 
-    def frozen(compiled_again: bool) -> float:
-        keras.utils.set_random_seed(data.seed)
-        model = network()
-        start = model.get_weights()
-        compiled(model, 3e-2).fit(*few(data), verbose=0)
-        model.set_weights(start)
-        for layer in model.layers[:-1]:
-            layer.trainable = False
-        if compiled_again:
-            compiled(model, 3e-2)
-        return tested(fit(model, data), data)
-
-    return frozen(True), frozen(False)
+    keras.utils.set_random_seed(data.seed)
+    model = network()
+    start = model.get_weights()
+    compiled(model, 3e-2).fit(*few(data), verbose=0)
+    for layer in model.layers[:-1]:
+        layer.trainable = False
+    model.set_weights(start)
+    trapped = tested(fit(model, data), data)
+    model.set_weights(start)
+    return tested(fit(compiled(model, 3e-2), data), data), trapped
 
 
 def catch_unfreezing(data: World) -> None:
@@ -270,55 +267,17 @@ def catch_unfreezing(data: World) -> None:
 def unfreeze_without_compile(data: World) -> Pair:
     """Train the head, then everything."""
 
-    def unfrozen(compiled_again: bool) -> float:
-        keras.utils.set_random_seed(data.seed)
-        model = network()
-        for layer in model.layers[:-1]:
-            layer.trainable = False
-        fit(compiled(model), data, epochs=2)
-        for layer in model.layers:
-            layer.trainable = True
-        if compiled_again:
-            compiled(model)
-        return tested(fit(model, data), data)
-
-    return unfrozen(True), unfrozen(False)
-
-
-def catch_frozen_around(data: World) -> None:
-    """`freeze` takes the network out of its frozen state, and counts what trains."""
-    model = small()
-    model.trainable = False
-    tlkeras.freeze(model, ["conv_1", "dense"])
-    assert {variable.path.split("/")[0] for variable in model.trainable_variables} == {"conv_1", "dense"}
-    with refused(FreezingError, "Expected 7 trainable parameters"):
-        tlkeras.freeze(model, "head", expect=7)
-
-
-@trap(
-    "freezing",
-    "`base.trainable = False`, then `True` for one layer inside: what is around it keeps it frozen",
-    "`freeze` thaws what is around, and `expect=` compares the number of trained parameters",
-    catch_frozen_around,
-)
-def frozen_around(data: World) -> Pair:
-    """Train the head and the last convolution of a base that is one layer of the model."""
-
-    def last_convolution(thawed: bool) -> float:
-        keras.utils.set_random_seed(data.seed)
-        letters = network()
-        base = keras.Model(letters.input, letters.layers[-2].output)
-        base.trainable = False
-        if thawed:
-            base.trainable = True
-            for layer in base.layers:
-                layer.trainable = False
-        for name in ("conv_2", "batch_norm_2"):
-            base.get_layer(name).trainable = True
-        model = keras.Sequential([base, keras.layers.Dense(CLASSES, activation="softmax")])
-        return tested(fit(compiled(model), data), data)
-
-    return last_convolution(True), last_convolution(False)
+    keras.utils.set_random_seed(data.seed)
+    model = network()
+    for layer in model.layers[:-1]:
+        layer.trainable = False
+    fit(compiled(model, 3e-3), data, epochs=2)
+    head_trained = model.get_weights()
+    for layer in model.layers:
+        layer.trainable = True
+    trapped = tested(fit(model, data), data)
+    model.set_weights(head_trained)
+    return tested(fit(compiled(model, 3e-3), data), data), trapped
 
 
 def catch_training_mode(data: World) -> None:
@@ -407,17 +366,20 @@ def schedule_at_its_end(data: World) -> Pair:
     train, test = features(data)
     first, steps = data.labels < 5, HEAD_EPOCHS * -(-len(train) // 32)
 
-    def second_phase(same: bool) -> float:
-        keras.utils.set_random_seed(data.seed)
-        inputs = keras.Input((train.shape[1],))
-        model = keras.Model(inputs, keras.layers.Dense(CLASSES, activation="softmax")(inputs))
-        optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, steps // 2))
-        compiled(model, optimizer=optimizer).fit(train[first], data.labels[first], epochs=HEAD_EPOCHS, verbose=0)
-        compiled(model, optimizer=optimizer if same else keras.optimizers.Adam(1e-2))
-        model.fit(train, data.labels, epochs=HEAD_EPOCHS, verbose=0)
+    def second_phase(optimizer: keras.optimizers.Optimizer) -> float:
+        compiled(model, optimizer=optimizer).fit(train, data.labels, epochs=HEAD_EPOCHS, verbose=0)
         return accuracy(model, test, data.test_labels)
 
-    return second_phase(False), second_phase(True)
+    keras.utils.set_random_seed(data.seed)
+    inputs = keras.Input((train.shape[1],))
+    model = keras.Model(inputs, keras.layers.Dense(CLASSES, activation="softmax")(inputs))
+    schedule = keras.optimizers.schedules.CosineDecay(1e-2, steps)
+    old = keras.optimizers.Adam(schedule)
+    compiled(model, optimizer=old).fit(train[first], data.labels[first], epochs=2 * HEAD_EPOCHS, verbose=0)
+    after_first = model.get_weights()
+    trapped = second_phase(old)
+    model.set_weights(after_first)
+    return second_phase(keras.optimizers.Adam(schedule)), trapped
 
 
 def catch_old_name(data: World) -> None:
@@ -428,7 +390,7 @@ def catch_old_name(data: World) -> None:
 
 @trap(
     "rates",
-    "`optimizer.lr = 1e-3`, the name of Keras 2, sets an attribute that nobody reads",
+    "`optimizer.lr = 0.003`, the name of Keras 2, sets an attribute that nobody reads",
     "the rate is an argument of `Phase`; another name is a `TypeError`",
     catch_old_name,
 )
@@ -438,7 +400,7 @@ def old_name_of_the_rate(data: World) -> Pair:
     def lowered(name: str) -> float:
         keras.utils.set_random_seed(data.seed)
         model = compiled(network(), 0.1)
-        setattr(model.optimizer, name, 1e-3)
+        setattr(model.optimizer, name, 3e-3)
         return tested(fit(model, data), data)
 
     return lowered("learning_rate"), lowered("lr")
@@ -449,7 +411,7 @@ class GradientsScaled(keras.optimizers.Adam):
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
         """Scale, and step."""
-        return super().apply([0.01 * grad for grad in grads[:-2]] + grads[-2:], trainable_variables)
+        return super().apply([*(0.01 * grad for grad in grads[:-2]), *grads[-2:]], trainable_variables)
 
 
 def catch_scaled_gradients(data: World) -> None:
@@ -703,7 +665,7 @@ def cloned(data: World) -> Pair:
 # Checkpoints.
 
 
-def best_of(data: World, monitor: str, mode: str, *, epochs: int = 8, rate: float = 0.3) -> float:
+def best_of(data: World, monitor: str, mode: str, *, epochs: int = 10, rate: float = 1.0) -> float:
     """Train a head at a rate that makes its curve jump, reload what a checkpoint has kept, and test it."""
     train, test = features(data)
     keras.utils.set_random_seed(data.seed)
@@ -745,7 +707,7 @@ def reused_checkpoint(data: World) -> Pair:
         model.fit(train[easy], data.labels[easy], epochs=4, verbose=0, callbacks=[best], validation_data=first)
         again = best if reused else _checkpoint(path)
         second = test[:held], data.test_labels[:held]
-        model.fit(train, data.labels, epochs=HEAD_EPOCHS, verbose=0, callbacks=[again], validation_data=second)
+        model.fit(train, data.labels, epochs=8, verbose=0, callbacks=[again], validation_data=second)
         model.load_weights(path)
         return accuracy(model, test[held:], data.test_labels[held:])
 
@@ -1084,7 +1046,7 @@ def shown(name: str, data: World) -> tuple[Pair, bool]:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         pair = TRAPS[name].shown(data)
-    return pair, any("keras" in warning.filename for warning in told)
+    return pair, any(warning.category is UserWarning for warning in told)
 
 
 def row(name: str, count: int, tests: int, seeds: range) -> dict[str, Any]:
@@ -1100,8 +1062,16 @@ def row(name: str, count: int, tests: int, seeds: range) -> dict[str, Any]:
     }
 
 
+def record(found: dict[str, Any]) -> None:
+    """Store a row in the place of an earlier one, and forget traps that are no more."""
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    stored = {old["trap"]: old for old in traps.read()}
+    stored[found["trap"]] = {**found, "date": date, **reliability.machine()}
+    write_json(traps.RECORD, [stored[name] for name in TRAPS if name in stored], indent=1)
+
+
 def main() -> int:
-    """Show every trap, print a row of each, and store them all."""
+    """Show every trap, print a row of each, and store it where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trap", choices=TRAPS, action="append", help="only this one (may be repeated)")
     parser.add_argument("--seeds", type=int, default=5)
@@ -1109,15 +1079,11 @@ def main() -> int:
     parser.add_argument("--tests", type=int, default=1000, help="to test on (default: 1000)")
     parser.add_argument("--record", action="store_true", help="store the rows in results/traps.json")
     options = parser.parse_args()
-    rows = []
     for name in options.trap or TRAPS:
-        rows.append(row(name, options.images, options.tests, range(options.seeds)))
-        print(json.dumps(rows[-1]), flush=True)
-    if options.record:
-        date = datetime.datetime.now(datetime.UTC).date().isoformat()
-        kept = [] if options.trap is None else [old for old in traps.read() if old["trap"] not in options.trap]
-        fresh = {new["trap"]: {**new, "date": date, **reliability.machine()} for new in [*kept, *rows]}
-        write_json(traps.RECORD, [fresh[name] for name in TRAPS if name in fresh], indent=1)
+        found = row(name, options.images, options.tests, range(options.seeds))
+        print(json.dumps(found), flush=True)
+        if options.record:
+            record(found)
     return 0
 
 

@@ -11,7 +11,7 @@ from tlkeras.experiments import environment, runs, tables
 from tlkeras.experiments.report import Report
 from tlkeras.models.records import RECORDS as BACKBONES
 from tlkeras.reports import REPORTS
-from tools import conclusions, forest, reliability
+from tools import conclusions, forest, reliability, traps
 
 ROOT = environment.REPOSITORY
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
@@ -144,6 +144,7 @@ PAGES = {  # file -> its generated blocks
     SPEED_PAGE: {"speed": speed},
     DATA_PAGE: {"datasets": datasets, "weights": weights},
     reliability.PAGE: {"reliability": reliability.summary, "trials": reliability.details},
+    traps.PAGE: {"traps_summary": traps.summary, "traps": traps.table},
 }
 
 

@@ -23,7 +23,7 @@ COLUMNS = ("the trap", "done right", "in the trap", "difference", "n", "Keras sa
 
 def read() -> list[dict[str, Any]]:
     """Return one row a trap, in the order of the page."""
-    return json.loads(RECORD.read_text(encoding="utf-8"))
+    return json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else []
 
 
 def table() -> str:
