@@ -20,7 +20,7 @@ BESIDE := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-oldest coverage mutation notebooks audit reliability readme paper bench pretrain clean
+.PHONY: help install run test test-oldest test-gpu coverage mutation notebooks audit reliability readme paper bench pretrain clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -55,6 +55,9 @@ test-oldest: ## the same tests with the lowest versions that requirements.txt al
 		-r requirements.txt --editable .
 	@$(SMOKE) build/oldest/bin/python -m pytest -q $(BESIDE) $(NBVAL) tests notebooks
 
+test-gpu: $(INSTALLED) ## the few tests that need a GPU; they fail where there is none
+	@$(SMOKE) $(RUN) -m pytest -q -m gpu tests/test_gpu.py
+
 coverage: $(INSTALLED) ## which lines of the package the unit tests run
 	@$(SMOKE) $(RUN) -m pytest -q $(BESIDE) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage tests
 
@@ -63,7 +66,7 @@ mutation: $(INSTALLED) ## which faults, made on purpose in five files, the unit 
 	@$(SMOKE) $(RUN) -m tools.mutation
 
 notebooks: $(INSTALLED) ## run every notebook (PROFILE=paper) and store it with its outputs
-	@$(RUN) -m tools.notebooks --output build --profile $(or $(PROFILE),paper) --in-place
+	@$(RUN) -m tools.notebooks --output build --profile $(or $(PROFILE),paper) --in-place --record
 
 paper: $(INSTALLED) ## all reports at their own sizes: resumes where it was stopped; RAY=auto: on a Ray cluster
 	@$(RUN) -m tlkeras run all --profile paper $(if $(RAY),--executor ray --address $(RAY))

@@ -95,6 +95,13 @@ def test_pages_load_nothing_but_formulas_from_the_network(study):
     assert '<link rel="stylesheet" href="http' not in page
 
 
+def test_solutions_are_folded_in_pages(tmp_path):
+    path = store(tmp_path / "exercises.ipynb", "1 + 1", "print('solved')", tags=("hide-input",))
+    page = notebooks.render(path)
+    assert page.count("<details><summary>Solution</summary>") == 1
+    assert page.index("<details>") < page.index("solved") < page.index("</details>")
+
+
 def test_the_kernel_is_this_python(tmp_path):
     path = store(tmp_path / "python.ipynb", "import sys\nprint(sys.executable)", tags=("data-used",))
     assert notebooks.execute(path, tmp_path / "out" / "python.ipynb").data_used == sys.executable

@@ -21,11 +21,23 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from tqdm import tqdm
 
+from tlkeras import startup
 from tlkeras._files import write_text
+from tlkeras.experiments import opening
 from tlkeras.experiments.report import PROFILES
 from tlkeras.experiments.report import profile as named_profile
 
 TEMPLATE = Path(__file__).with_name("index.html")
+# A cell tagged `hide-input` is folded with what it prints: the solution of an exercise.
+FOLDED = """{%- extends 'lab/index.html.j2' -%}
+{%- block codecell -%}
+{%- if 'hide-input' in cell.metadata.get('tags', []) -%}
+<details><summary>Solution</summary>{{ super() }}</details>
+{%- else -%}
+{{ super() }}
+{%- endif -%}
+{%- endblock codecell -%}
+"""
 
 
 @dataclass(frozen=True)
@@ -100,7 +112,7 @@ def execute(path: Path, target: Path, profile: str = "quick", timeout: int | Non
 
 def render(path: Path) -> str:
     """Return a notebook as one HTML page. Only formulas ask for the network; without it they are shown as TeX."""
-    exporter = HTMLExporter(template_name="lab", require_js_url="", embed_images=True)
+    exporter = HTMLExporter(template_name="lab", raw_template=FOLDED, require_js_url="", embed_images=True)
     page, _ = exporter.from_filename(str(path))
     # A script in the head stops the page until the network answers or gives up.
     return page.replace('<script src="', '<script async src="')
@@ -174,12 +186,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", choices=PROFILES, help="default: TLKERAS_PROFILE, else quick")
     parser.add_argument("--timeout", type=int, help="seconds allowed for each cell (default: no limit)")
     parser.add_argument("--in-place", action="store_true", help="store the notebooks that pass with their outputs")
+    parser.add_argument("--record", action="store_true", help="store how long those that pass took on this machine")
     options = parser.parse_args(arguments)
     paths = options.notebooks or sorted(Path("notebooks").glob("*.ipynb"))
     missing = [str(path) for path in paths if not path.is_file()]
     if missing or not paths:
         parser.error(f"expected notebooks that exist. Received: {', '.join(missing) or 'an empty notebooks folder'}")
     outcomes = run_all(paths, options.output, named_profile(options.profile), options.timeout, options.in_place)
+    for outcome in outcomes if options.record else ():
+        startup.quiet_start()  # the device is asked for with TensorFlow
+        if outcome.passed:
+            opening.record(outcome.source.stem, outcome.profile, outcome.seconds)
     passed = sum(outcome.passed for outcome in outcomes)
     print(f"{passed} of {len(outcomes)} passed: {options.output / 'index.html'}")
     return int(passed < len(outcomes))

@@ -85,6 +85,31 @@ FEATURE_ARMS = {
 Settings = Quadrant | Rate | FrozenFeatures
 ARMS: dict[str, Settings] = {**QUADRANTS, **RATE_ARMS, **FEATURE_ARMS}
 
+LABELS = {  # of targets, strategies, classifiers and arms, in words
+    "cifar10": "CIFAR-10",
+    "stl10": "STL-10",
+    "fashion_mnist": "Fashion-MNIST",
+    "letters": "letters",
+    "train_all": "train everything",
+    "freeze_some": "freeze some",
+    "freeze_base": "freeze the base",
+    "fully_connected": "fully connected layers",
+    "global_average": "global average pooling",
+    "linear_svm": "linear SVM",
+    **{f"rate_{rate}": f"rate {rate}" for rate in RATES},
+}
+LABELS |= {
+    arm_name(name, size, strategy): f"{LABELS[name]}, {size}, {LABELS[strategy]}"
+    for name, size in CELLS
+    for strategy in STRATEGIES
+}
+LABELS |= {
+    f"{task}_{name}_{size}": f"{LABELS[name]}, {task}, {size} images"
+    for task in TASKS
+    for name in SIMILAR
+    for size in ("few", "many")
+}
+
 SEEDS = {"smoke": 1, "quick": 2, "paper": 5}
 LARGE_SEEDS = 2  # where one run takes minutes
 REDUCED: dict[type, dict[str, dict]] = {

@@ -52,6 +52,18 @@ BALANCED = {f"{arm}_balanced": dataclasses.replace(PLAIN[arm], balanced=True, va
 }
 ARMS: dict[str, Settings] = {**PLAIN, **IMPROVED, **BALANCED}
 
+LABELS = {  # of arms, in words
+    "scratch_50": "no transfer, 50 epochs",
+    "scratch_150": "no transfer, 150 epochs",
+    "fashion": "clothes first",
+    "letters": "letters first",
+    "cyrillic": "Cyrillic letters first",
+    "letters_longer": "letters, longer schedule",
+    "letters_best": "letters, longer, augmented",
+    "scratch_best": "no transfer, longer, augmented",
+}
+LABELS |= {arm: f"{LABELS[arm.removesuffix('_balanced')]}, ten of each digit" for arm in BALANCED}
+
 REFERENCE: dict[tuple[str, str], dict] = {
     ("scratch_50", "test_accuracy"): {"value": 0.67, "source": "Table 1, Sin TL (epochs not stated)"},
     ("scratch_150", "test_accuracy"): {"value": 0.67, "source": "Table 1, Sin TL (epochs not stated)"},
