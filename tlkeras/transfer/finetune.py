@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from tlkeras import checks, graph
 from tlkeras.transfer import features
@@ -183,7 +183,7 @@ def _check_images(model: keras.Model, images: np.ndarray, augment: Augment | Non
     shape, wanted = images.shape[1:], model.input_shape[1:]
     if augment is None or _is_taken(shape, wanted):
         return checks.check_images(model, images)
-    view = tuple(augment(tf.cast(images[:1], tf.float32), tf.zeros(2, tf.int32)).shape[1:])
+    view = tuple(augment(ops.cast(images[:1], "float32"), ops.zeros(2, "int32")).shape[1:])
     if not _is_taken(view, wanted):
         raise ValueError(f"Expected views of shape {wanted}. Received: {view}, out of images of shape {shape}")
     checks.check_images(model, images, shape=shape)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from tlkeras import graph
+from tlkeras import backend, graph
 
 Train = str | int | Sequence[str]  # "all", "head", how many of the last layers, or names of layers
 Snapshot = dict[str, list[np.ndarray]]  # the weights of each layer, by its name
@@ -93,7 +93,7 @@ def freeze(
 
 
 def compile_classifier(model: keras.Model, optimizer: keras.optimizers.Optimizer, steps_per_execution: int = 1) -> None:
-    """Compile with cross-entropy on integer labels and accuracy; XLA stays off, it slows small networks on a CPU.
+    """Compile with cross-entropy on integer labels and accuracy; XLA only where JAX needs it: it slows small networks.
 
     Raises:
         ValueError: as `graph.classifier_outputs` does, and what `optimizer` refuses to train.
@@ -110,7 +110,7 @@ def compile_classifier(model: keras.Model, optimizer: keras.optimizers.Optimizer
         loss=entropy(from_logits=from_logits),
         metrics=[accuracy],
         steps_per_execution=steps_per_execution,
-        jit_compile=False,
+        jit_compile=backend.NAME == "jax",
     )
     # All variables exist now: where `fit` makes some in its compiled step, it traces that twice, and TensorFlow never
     # frees the first graph (10 MB for TomiNet).
