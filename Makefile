@@ -20,7 +20,7 @@ BESIDE := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-oldest test-gpu coverage mutation notebooks audit reliability readme paper bench pretrain clean
+.PHONY: help install run test test-oldest test-jax test-torch test-gpu coverage mutation notebooks audit reliability readme paper bench pretrain clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -57,6 +57,17 @@ test-oldest: ## the same tests with the lowest versions that requirements.txt al
 
 test-gpu: $(INSTALLED) ## the few tests that need a GPU; they fail where there is none
 	@$(SMOKE) $(RUN) -m pytest -q -m gpu tests/test_gpu.py
+
+# $(call without_tensorflow,jax): what pyproject.toml names, line by line, with the packages of another backend instead.
+without_tensorflow = $(PYTHON) -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	extras = project['optional-dependencies']; tests = [name for name in extras['dev'] if name.startswith('pytest')]; \
+	own = [name for name in project['dependencies'] if not name.startswith('tensorflow')]; \
+	print(*own, *tests, *extras['$(1)'], sep='\n')"
+
+test-jax test-torch: test-%: ## the tests that hold on every backend of Keras, where TensorFlow is not installed
+	@$(PYTHON) -m venv build/$*
+	@$(call without_tensorflow,$*) | build/$*/bin/python -m pip install -qq --disable-pip-version-check -r /dev/stdin
+	@KERAS_BACKEND=$* PYTHONPATH=. $(SMOKE) build/$*/bin/python -m pytest -q $(BESIDE) --durations=5 tests/backends
 
 coverage: $(INSTALLED) ## which lines of the package the unit tests run
 	@$(SMOKE) $(RUN) -m pytest -q $(BESIDE) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage tests

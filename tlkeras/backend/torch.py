@@ -75,7 +75,7 @@ def gradient_inside(function: Callable) -> tuple[torch.Tensor, torch.Tensor | No
 def _gradient(value: torch.Tensor, at: torch.Tensor) -> torch.Tensor | None:
     if not value.requires_grad:
         return None
-    return torch.autograd.grad(value.sum(), at, retain_graph=True, allow_unused=True)[0]
+    return torch.autograd.grad(value, at, torch.ones_like(value), retain_graph=True, allow_unused=True)[0]
 
 
 class _Counted(TorchDispatchMode):

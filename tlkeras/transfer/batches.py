@@ -124,7 +124,9 @@ def training_batches(
     seed: int,
     augment: Augment | None = None,
 ) -> Any:
-    """Return shuffled batches of a training set; their order depends on `seed`, Keras' global seed and the epoch alone.
+    """Return shuffled batches of a training set, in an order that follows from `seed` and the epoch.
+
+    On TensorFlow it follows from Keras' global seed, too.
 
     Args:
         data: inputs `(n, ...)` and integer labels `(n,)`; after them the weight of each, `(n,)`, or None.
@@ -149,7 +151,7 @@ class Batches(keras.utils.PyDataset):
     ) -> None:
         super().__init__()
         self._parts, self._batch_size, self._augment = parts, batch_size, augment
-        self._random = np.random.default_rng((seed, keras.utils.get_random_seed() or 0))
+        self._random = np.random.default_rng(seed)
         self.on_epoch_end()
 
     def __len__(self) -> int:
