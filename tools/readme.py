@@ -11,7 +11,7 @@ from tlkeras.experiments import environment, runs, tables
 from tlkeras.experiments.report import Report
 from tlkeras.models.records import RECORDS as BACKBONES
 from tlkeras.reports import REPORTS
-from tools import conclusions, forest, reliability
+from tools import backends, conclusions, forest, reliability
 
 ROOT = environment.REPOSITORY
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
@@ -137,12 +137,19 @@ def mutation() -> str:
     return markdown_table(("file", "mutants run", "noticed", "95 % interval"), rows)
 
 
+def spread() -> str:
+    """Return the Markdown table of the recorded runs on each backend."""
+    header, *rows = backends.table(backends.read())
+    return markdown_table(header, rows)
+
+
 PAGES = {  # file -> its generated blocks
     README: {"picture": picture, "verdicts": verdicts, "open": open_questions},
     CONTRIBUTING: {"mutation": mutation},
     RESULTS_PAGE: {"results": results},
     SPEED_PAGE: {"speed": speed},
     DATA_PAGE: {"datasets": datasets, "weights": weights},
+    backends.PAGE: {"backends": spread},
     reliability.PAGE: {"reliability": reliability.summary, "trials": reliability.details},
 }
 

@@ -1,6 +1,8 @@
 """Models, freezing, training, features, probes, scores and pictures on Keras' backend, whichever it is."""
 
+import importlib
 import json
+import pkgutil
 
 import keras
 import numpy as np
@@ -33,6 +35,25 @@ def measured():
 def test_it_gives_the_numbers_of_tensorflow(measured, network, name):
     expected, found = np.array(EXPECTED[network][name]), np.array(measured[network][name])
     assert np.abs(found - expected).max() <= TOLERANCES[name] * np.abs(expected).max()
+
+
+def test_every_module_imports_where_the_other_backends_are_not_installed():
+    others = {"tensorflow", "jax", "torch"} - {backend.NAME}
+    bound = {"tensorflow": ("tlkeras.l2t.algorithm", "tlkeras.l2t.fast", "tlkeras.models.normalization_derivatives")}
+    elsewhere = tuple(name for other in others for name in bound.get(other, ()))
+    names = [module.name for module in pkgutil.walk_packages(tlkeras.__path__, "tlkeras.", onerror=_ignored)]
+    free = [
+        name
+        for name in names
+        if name != "tlkeras.__main__" and not others & set(name.split(".")) and not name.startswith(elsewhere)
+    ]
+    assert len(free) > 90
+    for name in free:
+        importlib.import_module(name)
+
+
+def _ignored(name):
+    """Pass over a folder that cannot be imported; the test says which ones may not."""
 
 
 def test_two_phases_freeze_cache_and_train(tmp_path):
