@@ -14,8 +14,18 @@ from tlkeras.models import records
 from tlkeras.reports.squeezenet import run as squeezenet
 from tlkeras.reports.strategies import claims, targets
 from tlkeras.reports.strategies import run as report
-from tlkeras.reports.strategies.settings import ARMS, BLOCKS, CELLS, QUADRANTS, RATE_ARMS, REPORT, STRATEGIES, arm_name
-from tlkeras.transfer import evaluation, freeze, strategies
+from tlkeras.reports.strategies.settings import (
+    ARMS,
+    BLOCKS,
+    CELLS,
+    LATER,
+    QUADRANTS,
+    RATE_ARMS,
+    REPORT,
+    STRATEGIES,
+    arm_name,
+)
+from tlkeras.transfer import evaluation, freeze, freezing, further, strategies
 from tlkeras.transfer.classifiers import CLASSIFIERS
 
 
@@ -54,11 +64,22 @@ def test_rates_reach_from_1e_5_to_1e_1():
     assert len({dataclasses.replace(arm, learning_rate=0.0) for arm in RATE_ARMS.values()}) == 1
 
 
-def test_arms_with_thousands_of_images_have_fewer_seeds():
-    counts = {arm: REPORT.seed_count(arm, "paper") for arm in ARMS}
-    assert {counts[arm] for arm in counts if "_large_" in arm or arm.endswith("_many")} == {2}
-    assert {counts[arm] for arm in counts if "_small_" in arm or arm.endswith("_few") or "rate" in arm} == {5}
+def test_every_arm_has_as_many_seeds_as_its_interval_needs():
+    assert {REPORT.seed_count(arm, "paper") for arm in ARMS} == {claims.FEWEST}
     assert {REPORT.seed_count(arm, "smoke") for arm in ARMS} == {1}
+
+
+def test_later_strategies_are_those_of_the_package_and_differ_from_the_slides_in_the_strategy_alone():
+    for dataset, size in CELLS:
+        plain = ARMS[arm_name(dataset, size, "train_all")]
+        for strategy in LATER:
+            assert ARMS[arm_name(dataset, size, strategy)] == dataclasses.replace(plain, strategy=strategy)
+    whole = {name for name in further.WHOLE if name != "lp_ft"}
+    assert whole == {name for name in LATER if not further.block_number(name)}
+    arm = REPORT.settings("cifar10_small_surgical_4", "paper")
+    model = report.build_quadrant(arm, (32, 32, 3))
+    blocks = further.blocks(model, freezing.trained_layers(model, "all")[:-1])
+    assert len(blocks) == max(map(further.block_number, LATER))
 
 
 def test_settings_are_reduced_as_the_profile_says():

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from scipy import stats
 
 from tlkeras import backend
 from tlkeras.backend import Tensor
@@ -13,6 +14,8 @@ from tlkeras.backend import Tensor
 # Not Keras' augmentation layers: their draws come from a state of the layer, not from a seed of the batch, so that they
 # depend on what ran before (and, inside `map`, on the order of threads). Nor do they give the views of recorded runs.
 Augment = Callable[[Tensor, Tensor], Tensor]  # (images (b, h, w, c) float32 0..255, seed (2,) int32) -> images
+Blend = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # images, labels (b,), seed (2,) -> both blended
+QUANTILES = 4096  # of the distribution of shares
 VIEW_COUNTS = (1, 2, 10)
 
 
@@ -118,11 +121,46 @@ def random_crop(side: int) -> Augment:
     return augment
 
 
+def mixup(strength: float, classes: int) -> Blend:
+    """Return what blends each image of a batch with the one before it, and their labels in the same share.
+
+    The share is drawn for each batch from Beta(strength, strength). The batches are shuffled, so that the image before
+    is any image.
+
+    Args:
+        strength: above 0; small ones leave most batches nearly as they are.
+        classes: how many there are.
+
+    Returns:
+        `(images (b, h, w, c), labels (b,) int, seed (2,) int32) -> images float32, labels (b, classes) float32`.
+
+    Raises:
+        ValueError: a strength that is not positive, or fewer than 2 classes.
+
+    Reference: Zhang et al. 2018, arXiv:1710.09412, section 2 and the listing in figure 1.
+    """
+    if not 0 < strength < float("inf") or classes < 2:
+        raise ValueError(f"Expected a finite strength above 0 and 2 classes. Received: {strength=}, {classes=}")
+
+    places = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    quantiles = stats.beta.ppf(places, strength, strength).astype(np.float32)  # so that any backend can draw from it
+
+    def blend(images: Tensor, labels: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
+        place = ops.cast(backend.uniform((), seed) * QUANTILES, "int32")
+        share = ops.take(quantiles, ops.minimum(place, QUANTILES - 1))
+        parts = ops.cast(images, "float32"), ops.one_hot(labels, classes, dtype="float32")
+        images, labels = (share * part + (1 - share) * ops.roll(part, 1, axis=0) for part in parts)
+        return images, labels
+
+    return blend
+
+
 def training_batches(
     data: tuple[np.ndarray, np.ndarray] | tuple[np.ndarray, np.ndarray, np.ndarray | None],
     batch_size: int,
     seed: int,
     augment: Augment | None = None,
+    blend: Blend | None = None,
 ) -> Any:
     """Return shuffled batches of a training set, in an order that follows from `seed` and the epoch.
 
@@ -133,24 +171,35 @@ def training_batches(
         batch_size: inputs in a batch; the last of an epoch may have fewer.
         seed: of the order, and of the seeds that `augment` gets.
         augment: applied to each batch with a seed of that batch; None gives the inputs as they are.
+        blend: the same, to inputs and labels, after `augment`.
 
     Returns:
         What `fit` takes: a `tf.data.Dataset` on TensorFlow, `Batches` elsewhere, in another order.
+
+    Raises:
+        ValueError: weights for batches that are blended.
     """
     inputs, labels, *weights = data
+    if blend is not None and any(part is not None for part in weights):
+        raise ValueError("Expected no weights of images that are blended. Received: weights")
     parts = inputs, labels.astype(np.int32), *(part for part in weights if part is not None)
     make = _pipeline if backend.NAME == "tensorflow" else Batches
-    return make(parts, batch_size, seed, augment)
+    return make(parts, batch_size, seed, augment, blend)
 
 
 class Batches(keras.utils.PyDataset):
     """The batches of `training_batches` where there is no TensorFlow; the arguments are the same."""
 
     def __init__(
-        self, parts: tuple[np.ndarray, ...], batch_size: int, seed: int, augment: Augment | None = None
+        self,
+        parts: tuple[np.ndarray, ...],
+        batch_size: int,
+        seed: int,
+        augment: Augment | None = None,
+        blend: Blend | None = None,
     ) -> None:
         super().__init__()
-        self._parts, self._batch_size, self._augment = parts, batch_size, augment
+        self._parts, self._batch_size, self._augment, self._blend = parts, batch_size, augment, blend
         self._random = np.random.default_rng(seed)
         self.on_epoch_end()
 
@@ -160,10 +209,12 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         inputs, *rest = (part[chosen] for part in self._parts)
-        if self._augment is None:
-            return inputs, *rest
-        images, seed = ops.convert_to_tensor(inputs, "float32"), ops.convert_to_tensor(self._seeds[index])
-        return ops.convert_to_numpy(self._augment(images, seed)), *rest
+        seed = ops.convert_to_tensor(self._seeds[index])
+        if self._augment is not None:
+            inputs = ops.convert_to_numpy(self._augment(ops.convert_to_tensor(inputs, "float32"), seed))
+        if self._blend is not None:
+            inputs, *rest = map(ops.convert_to_numpy, self._blend(inputs, *rest, seed + 1))
+        return inputs, *rest
 
     def on_epoch_end(self) -> None:
         """Draw the order of the next epoch, and a seed for each of its batches."""
@@ -171,7 +222,9 @@ class Batches(keras.utils.PyDataset):
         self._seeds = self._random.integers(2**31, size=(len(self), 2), dtype=np.int32)
 
 
-def _pipeline(parts: tuple[np.ndarray, ...], batch_size: int, seed: int, augment: Augment | None) -> Any:
+def _pipeline(
+    parts: tuple[np.ndarray, ...], batch_size: int, seed: int, augment: Augment | None, blend: Blend | None
+) -> Any:
     """Return the batches as TensorFlow makes them, augmented side by side."""
     import tensorflow as tf  # late: other backends do without it
 
@@ -185,6 +238,15 @@ def _pipeline(parts: tuple[np.ndarray, ...], batch_size: int, seed: int, augment
 
         batches = tf.data.Dataset.zip(batches, seeds).map(
             apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+    if blend is not None:
+        seeds = tf.data.Dataset.random(seed=seed + 1, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
+
+        def apply_blend(batch: tuple[Tensor, Tensor], seed_of_batch: Tensor) -> tuple[Tensor, Tensor]:
+            return blend(*batch, tf.cast(seed_of_batch, tf.int32))
+
+        batches = tf.data.Dataset.zip(batches, seeds).map(
+            apply_blend, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
     return untuned(batches.prefetch(2))
 
