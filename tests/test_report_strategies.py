@@ -221,6 +221,40 @@ def test_the_advised_strategy_is_judged_against_the_better_of_the_others():
     assert row["ci_low"] <= row["difference"] <= row["ci_high"] and row["n"] == 5
 
 
+def later(name, strategy, mean, count=5):
+    noises = (0.01, -0.01, 0.002, 0.005, -0.005)
+    return Runs(
+        run(f"{name}_{strategy}", seed, {"test_accuracy": mean + noise, "collapsed": 0.0})
+        for seed, noise in zip(range(count), noises, strict=False)
+    )
+
+
+def test_later_strategies_are_judged_against_the_advised_one():
+    runs = cell("cifar10_small", 0.5, 0.6, 0.7) + later("cifar10_small", "mixup", 0.8)
+    runs += later("cifar10_small", "l2_sp", 0.6) + later("cifar10_small", "surgical_2", 0.9, count=2)
+    runs += later("letters_small", "mixup", 0.9)  # the slides' own were never run
+    rows = claims.later_rows(runs)
+    found = {row["strategy"]: (row["verdict"], row["n"]) for row in rows}
+    assert found == {
+        "l2_sp": ("did not hold", 5),
+        "mixup": ("held", 5),
+        "surgical_2": ("not decided: n too small", 2),
+    }
+    assert {(row["quadrant"], row["target"], row["size"]) for row in rows} == {(4, "cifar10", "small")}
+    assert rows[1]["difference"] == pytest.approx(0.8 - 0.7, abs=0.01)
+
+
+def test_the_rule_is_rewritten_by_the_best_and_those_that_are_no_worse():
+    runs = cell("cifar10_small", 0.5, 0.6, 0.7) + later("cifar10_small", "mixup", 0.8)
+    runs += later("cifar10_small", "layerwise", 0.8001) + later("cifar10_small", "direct", 0.99, count=1)
+    runs += cell("fashion_mnist_large", 0.9, 0.7, 0.6, count=2)
+    large, small = claims.rule_rows(runs)
+    assert (large["quadrant"], large["best"], large["gain"], large["n"]) == (1, "train_all", 0.0, 2)
+    assert (small["advised"], small["best"], small["as_good"]) == ("freeze_base", "layerwise", ["mixup"])
+    assert small["strategies"] == 5  # one draw is too few to count
+    assert small["gain_ci_low"] <= small["gain"] <= small["gain_ci_high"]
+
+
 def test_every_strategy_has_a_row_in_the_order_of_the_slides():
     rows = claims.strategy_rows(cell("cifar10_small", 0.5, 0.6, 0.7))
     assert [row["strategy"] for row in rows] == ["train_all", "freeze_some", "freeze_base"]
