@@ -15,11 +15,11 @@ def test_choices_are_of_arms_that_there_are():
 @pytest.mark.parametrize(
     ("plan", "why"),
     [
-        (Plan("squeezenet", "all_96", 1, 3, 4_000.0), "66.7 min a run: needs a GPU"),
-        (Plan("squeezenet", "head_224", 1, 3, 60.0), "not yet: about 2.0 min of a core for each arm"),
+        (Plan("squeezenet", "all_96", 1, 3, 4_000.0), remaining.TOO_LONG),
+        (Plan("squeezenet", "head_224", 1, 3, 60.0), remaining.NOT_YET),
         (Plan("ants_bees", "vgg16_full", 0, 5, None), remaining.REASONS["ants_bees", "vgg16_"]),
         (Plan("ants_bees", "alexnet_last_1", 0, 5, None), remaining.NEVER),
-        (Plan("ants_bees", "vgg16_full_short", 1, 5, 600.0), "not yet: about 40.0 min of a core for each arm"),
+        (Plan("ants_bees", "vgg16_full_short", 1, 5, 600.0), remaining.NOT_YET),
         (Plan("l2t", "stl10_50_www", 0, 30, None), remaining.REASONS["l2t", ""]),
     ],
 )

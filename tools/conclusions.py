@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from tlkeras.experiments import plans
 from tlkeras.experiments import runs as stored
 from tlkeras.experiments.claims import HELD, NOT_CONTRADICTED, NOT_DECIDED, NOT_HELD, Claim, judge
 from tlkeras.experiments.runs import Runs
@@ -95,7 +96,14 @@ def undecided() -> list[str]:
         f"there is {open_claims[0]['n']} run of each way, of three epochs instead of 25.",
         f"Of the {len(learning)} sizes in tables 1 to 3 of report 003, {len(run)} were run, {pairs} times each where "
         f"the report has {l2t_settings.REPEATS}; table 4 was not run.",
+        f"{_missing()} arms have fewer runs than they should; [results](docs/results.md) says which, and why.",
     ]
+
+
+def _missing() -> int:
+    """Return the number of arms that lack runs."""
+    found = [plan for report in REPORTS.values() for plan in plans.plans(report, None, None, "paper")]
+    return sum(plan.left > 0 for plan in found)
 
 
 def difference(row: Mapping) -> str:

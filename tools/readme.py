@@ -11,7 +11,8 @@ from tlkeras.experiments import environment, runs, tables
 from tlkeras.experiments.report import Report
 from tlkeras.models.records import RECORDS as BACKBONES
 from tlkeras.reports import REPORTS
-from tools import backends, conclusions, forest, reliability
+from tools import backends, conclusions, forest, reliability, remaining
+from tools.markdown import markdown_table
 
 ROOT = environment.REPOSITORY
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
@@ -29,17 +30,6 @@ and as measured here with its 95 % interval; docs/results.md has the same number
 TYPED = re.compile(r"\d+(?:\.\d+)? ?%|\d+\.\d+|\bn ?= ?\d+|\b\d+x\b")
 # Versions, licences, DOIs and addresses are no results.
 NO_RESULT = re.compile(r"Python \d\.\d+(?: to \d\.\d+)?|CC BY-SA \d\.\d|Keras \d(?:\.\d+)*|95 %|https?://\S+")
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table.
-
-    Args:
-        header: one text a column.
-        rows: one value a column each.
-    """
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def verdicts() -> str:
@@ -146,7 +136,7 @@ def spread() -> str:
 PAGES = {  # file -> its generated blocks
     README: {"picture": picture, "verdicts": verdicts, "open": open_questions},
     CONTRIBUTING: {"mutation": mutation},
-    RESULTS_PAGE: {"results": results},
+    RESULTS_PAGE: {"results": results, **remaining.BLOCKS},
     SPEED_PAGE: {"speed": speed},
     DATA_PAGE: {"datasets": datasets, "weights": weights},
     backends.PAGE: {"backends": spread},

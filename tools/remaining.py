@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from tlkeras.experiments import choices, forecasts, plans
 from tlkeras.experiments import runs as stored
@@ -12,6 +12,7 @@ from tlkeras.experiments.runs import Runs
 from tlkeras.reports import REPORTS
 from tlkeras.reports.strategies import claims as strategies_claims
 from tlkeras.reports.tominet import claims as tominet_claims
+from tools.markdown import markdown_table
 
 LONG_SECONDS = 1_800  # of a run, on one core: longer ones are not recorded without a GPU
 CHOICES = (
@@ -44,7 +45,9 @@ REASONS = {  # of arms that were never run, by the beginning of their name
     ("l2t", "tinyimagenet"): "table 4 needs a GPU",
     ("l2t", ""): "hours a run on two cores: needs a GPU or a cluster (`make paper RAY=auto`)",
 }
-NEVER = "never run: the time of this machine went to shorter arms"
+NEVER = "never run: the time of this machine went to other arms"
+NOT_YET = "not yet: the time of this machine went to other arms"
+TOO_LONG = "takes longer than half an hour a run: needs a GPU"
 
 
 @functools.cache
@@ -59,12 +62,6 @@ def interval(row: Mapping, name: str, low: str, high: str) -> str:
     return f"{row[name]:+.3f}{bounds}"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
 def later() -> str:
     """Return the table of the strategies of later papers, each against the advised one."""
     rows = [
@@ -72,7 +69,7 @@ def later() -> str:
         + (interval(row, "difference", "ci_low", "ci_high"), row["verdict"], row["n"])
         for row in strategies_claims.later_rows(recorded()["strategies"])
     ]
-    return table(("quadrant", "target", "strategy", "accuracy", "against the advice", "better?", "n"), rows)
+    return markdown_table(("quadrant", "target", "strategy", "accuracy", "against the advice", "better?", "n"), rows)
 
 
 def rule() -> str:
@@ -85,7 +82,7 @@ def rule() -> str:
         for row in strategies_claims.rule_rows(recorded()["strategies"])
     ]
     header = ("quadrant", "images", "to ImageNet", "target", "slides say", "best here", "gain", "no worse", "of", "n")
-    return table(header, rows)
+    return markdown_table(header, rows)
 
 
 def equal() -> str:
@@ -95,7 +92,7 @@ def equal() -> str:
         for row in tominet_claims.equal_findings(recorded()["tominet"])
         if row["n"]
     ]
-    return table(("claim", "verdict", "accuracy", "n"), rows)
+    return markdown_table(("claim", "verdict", "accuracy", "n"), rows)
 
 
 def scored() -> str:
@@ -106,7 +103,7 @@ def scored() -> str:
         + (("-", "not run", 0) if row["measured"] is None else (f"{row['measured']:.3f}", _inside(row), row["n"]))
         for row in forecasts.score(forecasts.load(), recorded())
     ]
-    return table(("report", "what", "forecast", "measured", "inside", "n"), rows)
+    return markdown_table(("report", "what", "forecast", "measured", "inside", "n"), rows)
 
 
 def _inside(row: Mapping) -> str:
@@ -122,36 +119,54 @@ def again() -> str:
     ]
     rows += [("-", what, "-", why, "-", 0) for what, why in UNREPEATED.items()]
     header = ("report", "choice", "by test images", "by validation images", "draw by draw", "n")
-    return table(header, rows)
+    return markdown_table(header, rows)
 
 
 def missing() -> str:
     """Return the runs that are missing, and why: arms of the same report, number of runs and reason in one row."""
-    rows: dict[tuple, list[str]] = {}
+    found: dict[tuple, list[Plan]] = {}
     for name, report in REPORTS.items():
         for plan in plans.plans(report, None, None, "paper"):
             if plan.left:
-                key = (name, plan.done, plan.total, reason(plan))
-                rows.setdefault(key, []).append(plan.arm)
-    return table(
-        ("report", "arms", "runs", "why"),
-        ((name, _named(arms), f"{done} of {total}", why) for (name, done, total, why), arms in rows.items()),
-    )
+                found.setdefault((name, plan.done, plan.total, reason(plan)), []).append(plan)
+    rows = [
+        (name, _named([plan.arm for plan in own]), f"{done} of {total}", why + _cost(own))
+        for (name, done, total, why), own in found.items()
+    ]
+    return markdown_table(("report", "arms", "runs", "why"), rows)
 
 
 def reason(plan: Plan) -> str:
     """Return why runs of an arm are missing."""
     if plan.seconds is not None and plan.seconds > LONG_SECONDS:
-        return f"{plans.duration(plan.seconds)} a run: needs a GPU"
-    known = [why for (name, start), why in REASONS.items() if name == plan.report and plan.arm.startswith(start)]
-    if known and plan.seconds is None:
-        return known[0]
-    if plan.seconds is None:
-        return NEVER
-    return f"not yet: about {plans.duration(plan.left * plan.seconds)} of a core for each arm"
+        return TOO_LONG
+    if plan.seconds is not None:
+        return NOT_YET
+    return next((why for (name, start), why in REASONS.items() if _begins(plan, name, start)), NEVER)
+
+
+def _begins(plan: Plan, report: str, start: str) -> bool:
+    return plan.report == report and plan.arm.startswith(start)
+
+
+def _cost(own: Sequence[Plan]) -> str:
+    """Return what the missing runs would cost, by those that were recorded."""
+    if any(plan.seconds is None for plan in own):
+        return ""
+    return f", about {plans.duration(sum(plan.left * (plan.seconds or 0) for plan in own))} of a core in all"
 
 
 def _named(arms: Sequence[str], most: int = 8) -> str:
     """Return names in one line; of many the first and the last, and how many there are."""
     shown = [f"`{arm}`" for arm in arms]
     return ", ".join(shown) if len(arms) <= most else f"{shown[0]} to {shown[-1]}: {len(arms)} arms"
+
+
+BLOCKS = {  # of the results' page, by the name of their markers
+    "rule": rule,
+    "later": later,
+    "equal": equal,
+    "forecasts": scored,
+    "choices": again,
+    "missing": missing,
+}
