@@ -10,6 +10,7 @@ from tlkeras.experiments.choices import Choice
 from tlkeras.experiments.plans import Plan
 from tlkeras.experiments.runs import Runs
 from tlkeras.reports import REPORTS
+from tlkeras.reports.squeezenet import claims as squeezenet_claims
 from tlkeras.reports.strategies import claims as strategies_claims
 from tlkeras.reports.tominet import claims as tominet_claims
 from tools.markdown import markdown_table
@@ -95,6 +96,17 @@ def equal() -> str:
     return markdown_table(("claim", "verdict", "accuracy", "n"), rows)
 
 
+def patience() -> str:
+    """Return what early stopping would have given in report 000."""
+    rows = [
+        (row["arm"], row["patience"], f"{row['epochs']:.1f}", "yes" if row["all_ended"] else "no")
+        + (f"{row['validation_accuracy']:.3f}", f"{row['reported']:.3f}", row["n"])
+        for row in squeezenet_claims.patience_rows(recorded()["squeezenet"])
+    ]
+    header = ("arm", "patience", "epochs", "all runs ended", "validation accuracy", "reported, on test images", "n")
+    return markdown_table(header, rows)
+
+
 def scored() -> str:
     """Return the forecasts and how they came out."""
     rows = [
@@ -166,6 +178,7 @@ BLOCKS = {  # of the results' page, by the name of their markers
     "rule": rule,
     "later": later,
     "equal": equal,
+    "patience": patience,
     "forecasts": scored,
     "choices": again,
     "missing": missing,
