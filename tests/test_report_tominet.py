@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from helpers import randomised
 
 from tlkeras.experiments.report import Result
 from tlkeras.experiments.runs import Run, Runs
@@ -229,8 +230,7 @@ def test_a_source_network_of_fewer_images_is_trained_once_and_its_seed_and_numbe
 
     def train(settings):
         asked.append(settings)
-        keras.utils.set_random_seed(settings.seed + 40)
-        return tominet(10), {}
+        return randomised(tominet(10), settings.seed), {}
 
     monkeypatch.setattr(report.pretraining, "train", train)
     report.source_weights.cache_clear()
