@@ -162,7 +162,9 @@ def test_mixup_blends_images_and_labels_in_one_share_that_its_seed_decides():
 
 def test_shares_of_mixup_are_from_its_beta_distribution():
     images, labels = np.zeros((2, 1, 1, 1), np.float32), np.array([0, 1], np.int32)
-    shares = np.array([batches.mixup(0.2, 2)(images, labels, ops.convert_to_tensor([n, 0]))[1][0, 0] for n in range(500)])
+    shares = np.array(
+        [batches.mixup(0.2, 2)(images, labels, ops.convert_to_tensor([n, 0]))[1][0, 0] for n in range(500)]
+    )
     assert np.mean(shares) == pytest.approx(0.5, abs=0.06)
     assert np.var(shares) == pytest.approx(0.25 / 1.4, abs=0.02)  # of Beta(a, a): 1 / (4 (2 a + 1))
 

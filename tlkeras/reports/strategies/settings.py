@@ -97,6 +97,11 @@ LABELS = {  # of targets, strategies, classifiers and arms, in words
     "train_all": "train everything",
     "freeze_some": "freeze some",
     "freeze_base": "freeze the base",
+    "direct": "everything at once",
+    "l2_sp": "L2-SP",
+    "layerwise": "layer-wise rates",
+    "mixup": "mixup",
+    **{f"surgical_{block}": f"block {block} alone" for block in range(1, 5)},
     "fully_connected": "fully connected layers",
     "global_average": "global average pooling",
     "linear_svm": "linear SVM",
@@ -105,7 +110,7 @@ LABELS = {  # of targets, strategies, classifiers and arms, in words
 LABELS |= {
     arm_name(name, size, strategy): f"{LABELS[name]}, {size}, {LABELS[strategy]}"
     for name, size in CELLS
-    for strategy in STRATEGIES
+    for strategy in (*STRATEGIES, *LATER)
 }
 LABELS |= {
     f"{task}_{name}_{size}": f"{LABELS[name]}, {task}, {size} images"

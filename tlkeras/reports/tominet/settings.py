@@ -76,6 +76,8 @@ LABELS = {  # of arms, in words
     "scratch_best": "no transfer, longer, augmented",
 }
 LABELS |= {arm: f"{LABELS[arm.removesuffix('_balanced')]}, ten of each digit" for arm in BALANCED}
+LABELS |= {arm: f"{LABELS[arm.removesuffix('_as_letters')]}, as many as letters" for arm in EQUAL}
+LABELS |= {arm: f"{LABELS[arm.split('_source_')[0]]}, source's seed {arm[-1]}" for arm in ANOTHER_SOURCE}
 
 REFERENCE: dict[tuple[str, str], dict] = {
     ("scratch_50", "test_accuracy"): {"value": 0.67, "source": "Table 1, Sin TL (epochs not stated)"},
