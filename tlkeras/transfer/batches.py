@@ -240,10 +240,11 @@ def _pipeline(
             apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
     if blend is not None:
+        mixed = blend
         seeds = tf.data.Dataset.random(seed=seed + 1, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
 
         def apply_blend(batch: tuple[Tensor, Tensor], seed_of_batch: Tensor) -> tuple[Tensor, Tensor]:
-            return blend(*batch, tf.cast(seed_of_batch, tf.int32))
+            return mixed(*batch, tf.cast(seed_of_batch, tf.int32))
 
         batches = tf.data.Dataset.zip(batches, seeds).map(
             apply_blend, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
