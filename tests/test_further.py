@@ -187,6 +187,17 @@ def test_the_same_seed_blends_alike():
     assert found[0] == found[1]
 
 
+def test_batches_without_tensorflow_blend_alike():
+    data = labelled(12)
+    made = batches.Batches(data, 4, 0, None, batches.mixup(1.0, 3))
+    seen, shares = made[0]
+    assert (seen.shape, shares.shape, len(made)) == ((4, 8, 8, 1), (4, 3), 3)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-6)
+    assert np.unique(np.round(shares, 5)).size > 2  # neither zeros and ones alone
+    np.testing.assert_array_equal(seen, made[0][0])
+    assert not np.array_equal(seen, made[1][0])
+
+
 def test_mixup_that_cannot_be_is_refused():
     for strength in (-0.1, float("inf")):
         with pytest.raises(ValueError, match=rf"finite mixup of at least 0\. Received: mixup={strength}"):

@@ -213,7 +213,7 @@ class Batches(keras.utils.PyDataset):
         if self._augment is not None:
             inputs = ops.convert_to_numpy(self._augment(ops.convert_to_tensor(inputs, "float32"), seed))
         if self._blend is not None:
-            inputs, *rest = map(ops.convert_to_numpy, self._blend(inputs, *rest, seed + 1))
+            inputs, *rest = map(ops.convert_to_numpy, self._blend(inputs, rest[0], seed + 1))
         return inputs, *rest
 
     def on_epoch_end(self) -> None:
