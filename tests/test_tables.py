@@ -228,3 +228,10 @@ def test_a_styled_table_is_in_words_and_has_intervals_in_one_cell():
     for text in ("12,345", "1.50e+12", "freeze some", "p, adjusted", "n (runs)"):
         assert text in page
     assert "_" not in "".join(re.findall(r"<t[hd][^>]*>([^<]*)<", page))
+
+
+def test_names_inside_a_text_are_written_out():
+    words = {"full": "everything", "a_full": "A, everything", "a_full_1e-4": "A, everything, slowly"}
+    text = "a_full_1e-4 against a_full, validation roc auc: full of a_full_1e-45"
+    expected = "A, everything, slowly against A, everything, validation ROC AUC: full of a_full_1e-45"
+    assert tables.in_words(text, words) == expected

@@ -51,7 +51,7 @@ def here() -> str:
     import keras  # late: the line of a machine is asked for in notebooks only
 
     facts = environment.describe()
-    versions = ", ".join(f"{name} {facts['versions'][name]}" for name in ("python", "keras", "tensorflow", "numpy"))
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items() if version)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else None
     told = f"{memory:.0f} GiB of memory" if memory else "memory unknown"
     return f"{facts['device']}; {told}; {versions}; backend {keras.backend.backend()}; {profile()} profile"

@@ -1,6 +1,7 @@
 """Tables of runs: each number beside the report's own, each comparison with its test. Lists of dicts come out."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
@@ -186,7 +187,19 @@ def _worded(value: object, words: Mapping[str, str]) -> object:
         return f"{value:.2e}"
     if not isinstance(value, str):
         return value
-    return words.get(value, value if " " in value else value.replace("_", " "))
+    return words.get(value) or in_words(value if " " in value else value.replace("_", " "), words)
+
+
+def in_words(text: str, words: Mapping[str, str]) -> str:
+    """Return a text with the names of arms and metrics in it written out.
+
+    Args:
+        text: such as the `comparison` of a claim.
+        words: what is written for a name.
+    """
+    names = {**words, "roc auc": "ROC AUC"}
+    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if "_" in name or " " in name)
+    return re.sub(rf"\b({known})(?![\w-])", lambda found: names[found[1]], text)
 
 
 def _measured(runs: Runs, arm: str, metric: str, number: Mapping) -> dict:
