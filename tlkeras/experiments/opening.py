@@ -39,7 +39,7 @@ class Box:
 
     def _repr_html_(self) -> str:
         cells = [
-            f'<tr><th style="text-align: left">{name.capitalize()}</th>'
+            f'<tr><th style="text-align: left">{name if name == "n" else name.capitalize()}</th>'
             f'<td style="text-align: left">{html.escape(text)}</td></tr>'
             for name, text in dataclasses.asdict(self).items()
         ]
