@@ -20,7 +20,7 @@ BESIDE := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-oldest test-jax test-torch test-gpu coverage mutation notebooks audit reliability readme paper bench pretrain clean
+.PHONY: help install run test test-oldest test-jax test-torch test-gpu coverage mutation notebooks audit reliability readme site pages paper bench pretrain clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -90,6 +90,14 @@ reliability: $(INSTALLED) ## try to lose results, with TRY="kills fuzz ..." or a
 
 readme: $(INSTALLED) ## write the tables and pictures of README.md and docs/ from results/
 	@$(RUN) -m tools.readme
+
+site: $(INSTALLED) ## notebooks, numbers, docs/ and API as pages that open from a file path: build/site/index.html
+	@$(RUN) -m pip install -qq --disable-pip-version-check --editable '.[site]'
+	@$(RUN) -m tools.site
+
+pages: site ## look at every page of the site in headless Chromium: findings and screenshots in build/
+	@$(RUN) -m pip install -qq --disable-pip-version-check --editable '.[pages]'
+	@$(RUN) -m tools.look
 
 bench: $(INSTALLED) ## measure speed
 	@$(RUN) -m tlkeras bench

@@ -4,6 +4,7 @@ The README, the site and the page of `make run` show these rows; all numbers are
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -28,14 +29,14 @@ NOTEBOOKS = {  # of each report, by name
     "ants_bees": "05_alexnet_vgg16_ants_bees",
     "l2t": "06_learning_to_transfer",
 }
-QUESTIONS = {  # of each notebook, by the number that its name begins with
-    "00": "Your own photographs: which network, trained how, and can it be trusted?",
-    "01": "With only 100 labelled digits, does it help to have seen clothes or letters first?",
-    "02": "What does each filter respond to, and what did fine-tuning move?",
-    "03": "How much of a pretrained SqueezeNet should be trained, and on images of which size?",
-    "04": "Which part should be trained, with how much data, how similar, at what rate; with which classifier on top?",
-    "05": "Four ways to transfer AlexNet and VGG16 to 244 photographs: which is best?",
-    "06": "Can a network learn what, where and which pixels of another network's features to imitate?",
+QUESTIONS = {  # of each notebook
+    "00_your_own_images": "Your own photographs: which network, trained how, and can it be trusted?",
+    NOTEBOOKS["tominet"]: "With only 100 labelled digits, does it help to have seen clothes or letters first?",
+    "02_filter_visualization": "What does each filter respond to, and what did fine-tuning move?",
+    NOTEBOOKS["squeezenet"]: "How much of a pretrained SqueezeNet should be trained, and on images of which size?",
+    NOTEBOOKS["strategies"]: "Which part should be trained, with how much data, how similar, at what rate?",
+    NOTEBOOKS["ants_bees"]: "Four ways to transfer AlexNet and VGG16 to 244 photographs: which is best?",
+    NOTEBOOKS["l2t"]: "Can a network learn what, where and which pixels of another network's features to imitate?",
 }
 
 
@@ -66,6 +67,11 @@ class Conclusion:
     def short_verdict(self) -> str:
         """The verdict without its reason: "not decided" for "not decided: n too small"."""
         return self.verdict.split(":")[0]
+
+
+def number(report: str) -> str:
+    """Return the number that a report goes by, such as "002"."""
+    return re.findall(r"report (\w+)", REPORTS[report].title)[-1]
 
 
 def conclusions() -> list[Conclusion]:

@@ -35,12 +35,7 @@ NO_RESULT = re.compile(r"Python \d\.\d+(?: to \d\.\d+)?|CC BY-SA \d\.\d|Keras \d
 def verdicts() -> str:
     """Return the table of the conclusions that matter."""
     rows = [
-        (
-            REPORTS[row.report].title.rsplit("report ", 1)[1].split(",")[0].rstrip(")"),
-            row.says,
-            f"**{row.short_verdict}**",
-        )
-        + (row.numbers, row.n)
+        (conclusions.number(row.report), row.says, f"**{row.short_verdict}**", row.numbers, row.n)
         for row in conclusions.conclusions()
     ]
     return markdown_table(("report", "conclusion", "verdict", "by how much", "n"), rows)
