@@ -5,6 +5,7 @@ import html
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,15 +33,15 @@ class File:
 
     Attributes:
         name: of the file in `results/`.
-        keys: the fields that tell its rows apart.
+        keys: the field that tells its rows apart, the first of these that a row has; none: all texts but `BESIDE`.
         command: what records it.
         unit: the field with the unit of its numbers, if it has one.
         theirs: a field of the peer's number, shown beside the field "ours".
     """
 
     name: str
-    keys: tuple[str, ...]
-    command: str
+    keys: tuple[str, ...] = ()
+    command: str = ""
     unit: str = ""
     theirs: str = ""
 
@@ -51,6 +52,7 @@ FILES = {
     "reliability": File("reliability.json", ("way", "reader", "report", "what", "end"), "make reliability"),
     "mutation": File("mutation.json", ("module",), "make mutation"),
 }
+BESIDE = ("date", "device", "versions", "commit")  # where and when, of any record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +92,19 @@ def groups() -> dict[str, dict[str, Any]]:
         files = _files(report)
         for arm in report.arms:
             found[f"{report.name}/{arm}"] = _group(report, arm, recorded.of(arm), files)
-    for part, file in FILES.items():
+    for part, file in records().items():
         for arm, row in _rows(file):
             beside = {name: _joined(value) for name, value in row.items() if not _is_number(value) and value != arm}
             command = f"{file.command} TRY={arm.split(':')[0]}" if part == "reliability" else file.command
             found[f"{part}/{arm}"] = {"command": command, "settings": beside, "file": f"results/{file.name}"}
     return found
+
+
+def records() -> dict[str, File]:
+    """Return every file of `results/` that is no run by the name of its part, with those that `FILES` does not know."""
+    known = {file.name for file in FILES.values()}
+    others = {path.stem: File(path.name) for path in sorted(RESULTS.glob("*.json")) if path.name not in known}
+    return {**FILES, **others}
 
 
 def page(rows: Sequence[Number]) -> str:
@@ -154,7 +163,7 @@ def _of_report(report: Report) -> Iterator[Number]:
 
 
 def _of_files() -> Iterator[Number]:
-    for part, file in FILES.items():
+    for part, file in records().items():
         for arm, row in _rows(file):
             unit = f", {row[file.unit]}" if file.unit else ""
             for name, value in row.items():
@@ -168,10 +177,17 @@ def _rows(file: File) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield a name for each row, and the row."""
     content = json.loads((RESULTS / file.name).read_text(encoding="utf-8"))
     by_trial = content.items() if isinstance(content, dict) else [("", content)]
+    met: Counter[str] = Counter()
     for trial, rows in by_trial:
         for row in rows:
-            name = next(row[key] for key in file.keys if key in row)
-            yield (f"{trial}: {name}" if trial else name), row
+            name = next((row[key] for key in file.keys if key in row), None) or _texts(row)
+            name = f"{trial}: {name}" if trial else name
+            met[name] += 1
+            yield (f"{name} ({met[name]})" if met[name] > 1 else name), row
+
+
+def _texts(row: Mapping[str, Any]) -> str:
+    return ", ".join(value for name, value in row.items() if isinstance(value, str) and name not in BESIDE)
 
 
 def _files(report: Report) -> dict[tuple[str, int, str], Path]:

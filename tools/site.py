@@ -26,8 +26,8 @@ from tools import cards, notebooks, numbers, readme
 
 ROOT = readme.ROOT
 STATIC = Path(__file__).with_name("pages")
-PAGES = ("own_images", "results", "speed", "reliability", "data", "commands", "glossary")  # of docs/, in this order
-NUMBERS, REFERENCE = ("results", "speed", "reliability"), ("data", "commands", "glossary")
+# The pages of docs/, in this order.
+NUMBERS, REFERENCE = ("results", "speed", "reliability"), ("data", "commands", "backends", "glossary")
 TITLE = "Five transfer-learning reports, put to the test"
 GROUPS = {  # the folder of the package that a public name lives in -> heading
     "data": "Load data",
@@ -159,12 +159,12 @@ def lead() -> str:
 
 
 def contents(stems: list[str]) -> str:
-    """Return the tables of contents of all pages; a page of docs/ that `PAGES` does not name comes last.
+    """Return the tables of contents of all pages; a page of docs/ that is not named above comes last.
 
     Args:
         stems: names of the notebooks.
     """
-    more = tuple(sorted({page.stem for page in (ROOT / "docs").glob("*.md")} - set(PAGES)))
+    more = tuple(sorted({page.stem for page in (ROOT / "docs").glob("*.md")} - {"own_images", *NUMBERS, *REFERENCE}))
     parts = {
         "Start here": ["docs/own_images"],
         "Notebooks": [f"notebooks/{stem}" for stem in stems],
