@@ -56,16 +56,15 @@ def measured():
         base, _ = features.split(model)
         of_base = features.FeatureCache().features(base, images)
         layer = {"tominet": "conv_2", "squeezenet": "fire4_expand3x3"}[name]
+        slopes = attribution.integrated_gradients(model, images[:2], labels[:2], steps=4, noise=0.0)
         found[name] = {
             "scores": evaluation.evaluate(model, images, labels),
             "features": of_base.reshape(len(images), -1)[:4, ::7][:, :50].tolist(),
             "responses": filters.responses(model, layer, images)[:3, :8].tolist(),
             "heat": attribution.grad_cam(model, images[:2], labels[:2])[:, ::9, ::9].tolist(),
-            "slopes": attribution.integrated_gradients(
-                model, images[:2], labels[:2], steps=4, noise=0.0
-            )[:, ::9, ::9].tolist(),
+            "slopes": slopes[:, ::9, ::9].tolist(),
             "losses": losses(model, images, labels),
-        }  # fmt: skip
+        }
     return found
 
 

@@ -14,22 +14,11 @@ from tlkeras.l2t import LearningToTransfer, NonFiniteLossError, Settings
 from tlkeras.l2t import jax as l2t
 from tlkeras.models.weights import WeightFileError
 
+jax.config.update("jax_disable_most_optimizations", True)  # compiling takes longer than computing
 GOLDEN = Path(__file__).parents[1] / "golden"
 SEEDS = (3, 5)
 PLAIN = {"what": False, "where": False}  # is compiled sooner
 FITTED = {"epochs": 2, "batch_size": 5, "learning_rate": 0.05}  # of 12 images: the last batch has two
-
-
-@pytest.fixture(autouse=True)
-def in_float64():
-    """Compute in float64, and compile fast: that takes longer than computing."""
-    options = {"jax_enable_x64": True, "jax_disable_most_optimizations": True}
-    before = {name: getattr(jax.config, name) for name in options}
-    for name, value in options.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 def shifted(x, seed):

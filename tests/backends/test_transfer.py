@@ -23,10 +23,11 @@ EXPECTED = json.loads(reference.PATH.read_text())
 # Relative to the largest number; heat and slopes go through two more sums of thousands of terms.
 TOLERANCES = {"scores": 1e-5, "features": 1e-5, "responses": 1e-5, "heat": 1e-3, "slopes": 1e-3, "losses": 1e-4}
 PAIR = labelled(24)
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 @pytest.fixture(scope="module")
-def measured():
+def measured(float32):
     return reference.measured()
 
 
