@@ -1,8 +1,8 @@
 """Kill studies of 20 runs at random moments, again and again, and look for what is lost: `make reliability TRY=kills`.
 
 Three ways: one process, two processes on one store, and `--jobs 2`. Beside them two works of one piece, which go on
-from what they have kept: a training by learning to transfer, and `adapt`. It trains for real, at smoke size, so it takes
-an hour or two; it is no part of `make test`.
+from what they have kept: a training by learning to transfer, and `adapt`. It trains for real, at smoke size, so it
+takes an hour or two; it is no part of `make test`.
 """
 
 import argparse
