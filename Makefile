@@ -20,7 +20,7 @@ BESIDE := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-oldest test-jax test-torch test-gpu coverage mutation notebooks audit reliability readme site pages paper bench pretrain clean
+.PHONY: help install run test test-oldest test-jax test-torch test-gpu coverage mutation notebooks audit reliability readme site pages paper bench pretrain clean test-ray
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -68,6 +68,10 @@ test-jax test-torch: test-%: ## the tests that hold on every backend of Keras, w
 	@$(PYTHON) -m venv build/$*
 	@$(call without_tensorflow,$*) | build/$*/bin/python -m pip install -qq --disable-pip-version-check -r /dev/stdin
 	@KERAS_BACKEND=$* PYTHONPATH=. $(SMOKE) build/$*/bin/python -m pytest -q $(BESIDE) --durations=5 tests/backends
+
+test-ray: $(INSTALLED) ## a study on a Ray cluster of two workers on this machine, one of which is killed in mid-run
+	@$(RUN) -m pip install -qq --disable-pip-version-check --editable '.[ray]'
+	@PYTHONPATH=. $(SMOKE) $(RUN) tests/cluster.py --way "a process"
 
 coverage: $(INSTALLED) ## which lines of the package the unit tests run
 	@$(SMOKE) $(RUN) -m pytest -q $(BESIDE) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage tests
