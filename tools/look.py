@@ -19,6 +19,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
 TABS = 40  # keys pressed on a page
+PATIENCE = 120_000  # milliseconds for what the browser is told
 TALLEST = 6000  # pixels of a screenshot
 FOUND_BY_SCRIPT = """() => {
 const sources = wrong => [...document.images].filter(wrong).map(image => image.src.slice(0, 99));
@@ -29,6 +30,10 @@ return {
   wider: document.documentElement.scrollWidth - document.documentElement.clientWidth,
 };
 }"""
+ALL_PICTURES = """() => Promise.all([...document.images].map(image => {
+  image.loading = "eager";
+  return image.decode().catch(() => null); // those that are broken are found by their size
+}))"""
 FOCUSED = """() => {
   const node = document.activeElement, box = node.getBoundingClientRect(), style = getComputedStyle(node);
   if (node === document.body) return null;
@@ -117,6 +122,7 @@ def _places(page: Path, known: dict[Path, set[str]]) -> set[str]:
 
 def _wrong(view: Any, page: Path, shot: Path, known: dict[Path, set[str]]) -> list[str]:
     told: list[str] = []
+    view.set_default_timeout(PATIENCE)
     view.on("console", lambda message: told.append(f"console: {message.text}") if message.type == "error" else None)
     view.on("pageerror", lambda error: told.append(f"script: {error}"))
     view.on("requestfailed", lambda request: told.append(f"not loaded: {request.url}"))
@@ -140,9 +146,8 @@ def _wrong(view: Any, page: Path, shot: Path, known: dict[Path, set[str]]) -> li
 
 
 def _show_all(view: Any) -> None:
-    """Scroll through a page, so that pictures that wait to be seen are loaded."""
-    view.evaluate("[...document.images].forEach(image => image.loading = 'eager')")
-    view.wait_for_load_state("networkidle")
+    """Load the pictures that wait to be seen, and wait for all."""
+    view.evaluate(ALL_PICTURES)
 
 
 def _violations(view: Any) -> list[str]:
