@@ -204,7 +204,7 @@ def _group(report: Report, arm: str, own: runs.Runs, files: Mapping[tuple[str, i
         "command": f"python -m tlkeras run {report.name} --arm {arm} --profile paper",
         "settings": {name: _joined(value) for name, value in as_stored(report.settings(arm, "paper")).items()},
         "inputs": [_provenance(item) for item in inputs],
-        "versions": ", ".join(dict.fromkeys(_versions(run) for run in own)),
+        "versions": "; ".join(dict.fromkeys(_versions(run) for run in own)),
         "runs": [_run(run, files[run.arm, run.seed, run.date]) for run in own],
     }
 
