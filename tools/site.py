@@ -219,7 +219,7 @@ def _bars(row: Mapping[str, Any], what: str, peer: str) -> str:
         f'<p>{html.escape(name)}, {value} {row["unit"]}</p>\n<div class="bar {kind}" style="width: {width:.1f}%"></div>'
         for kind, name, value, width in lines
     )
-    return f"<section><h3>{html.escape(what)}: <b>{row['ratio']}x</b></h3>\n{drawn}\n</section>"
+    return f"<section><h2>{html.escape(what)}: <b>{row['ratio']}x</b></h2>\n{drawn}\n</section>"
 
 
 def _documented(name: str) -> str:
