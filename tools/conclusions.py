@@ -13,7 +13,7 @@ from tlkeras.experiments import plans
 from tlkeras.experiments import runs as stored
 from tlkeras.experiments.claims import HELD, NOT_CONTRADICTED, NOT_DECIDED, NOT_HELD, Claim, judge
 from tlkeras.experiments.runs import Runs
-from tlkeras.reports import REPORTS
+from tlkeras.reports import REPORTS, answers
 from tlkeras.reports.ants_bees import claims as ants_bees_claims
 from tlkeras.reports.l2t import claims as l2t_claims
 from tlkeras.reports.l2t import settings as l2t_settings
@@ -29,15 +29,8 @@ NOTEBOOKS = {  # of each report, by name
     "ants_bees": "05_alexnet_vgg16_ants_bees",
     "l2t": "06_learning_to_transfer",
 }
-QUESTIONS = {  # of each notebook
-    "00_your_own_images": "Your own photographs: which network, trained how, and can it be trusted?",
-    NOTEBOOKS["tominet"]: "With only 100 labelled digits, does it help to have seen clothes or letters first?",
-    "02_filter_visualization": "What does each filter respond to, and what did fine-tuning move?",
-    NOTEBOOKS["squeezenet"]: "How much of a pretrained SqueezeNet should be trained, and on images of which size?",
-    NOTEBOOKS["strategies"]: "Which part should be trained, with how much data, how similar, at what rate?",
-    NOTEBOOKS["ants_bees"]: "Four ways to transfer AlexNet and VGG16 to 244 photographs: which is best?",
-    NOTEBOOKS["l2t"]: "Can a network learn what, where and which pixels of another network's features to imitate?",
-}
+STEMS = ("00_your_own_images", "02_filter_visualization", *NOTEBOOKS.values())
+QUESTIONS = {stem: answers.QUESTIONS[stem[:2]] for stem in sorted(STEMS)}  # of each notebook
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ QUESTIONS = {  # of each notebook, by the number that its name begins with
     "01": "With only 100 labelled digits, does it help to have seen clothes or letters first?",
     "02": "What does each filter respond to, and what did fine-tuning move?",
     "03": "How much of a pretrained SqueezeNet should be trained, and on images of which size?",
-    "04": "Which part should be trained, with how much data, how similar, at what rate; with which classifier on top?",
+    "04": "Which part should be trained, with how much data, how similar, at what rate?",
     "05": "Four ways to transfer AlexNet and VGG16 to 244 photographs: which is best?",
     "06": "Can a network learn what, where and which pixels of another network's features to imitate?",
 }
