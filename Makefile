@@ -20,7 +20,7 @@ BESIDE := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 --nbval-sanitize-with tests/notebooks/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-oldest coverage mutation notebooks audit reliability traps readme paper bench pretrain clean
+.PHONY: help install run test test-oldest coverage mutation notebooks audit reliability traps readme paper bench pretrain clean test-jax test-torch test-gpu site pages test-ray
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -55,6 +55,24 @@ test-oldest: ## the same tests with the lowest versions that requirements.txt al
 		-r requirements.txt --editable .
 	@$(SMOKE) build/oldest/bin/python -m pytest -q $(BESIDE) $(NBVAL) tests notebooks
 
+test-gpu: $(INSTALLED) ## the few tests that need a GPU; they fail where there is none
+	@$(SMOKE) $(RUN) -m pytest -q -m gpu tests/test_gpu.py
+
+# $(call without_tensorflow,jax): what pyproject.toml names, line by line, with the packages of another backend instead.
+without_tensorflow = $(PYTHON) -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	extras = project['optional-dependencies']; tests = [name for name in extras['dev'] if name.startswith('pytest')]; \
+	own = [name for name in project['dependencies'] if not name.startswith('tensorflow')]; \
+	print(*own, *tests, *extras['$(1)'], sep='\n')"
+
+test-jax test-torch: test-%: ## the tests that hold on every backend of Keras, where TensorFlow is not installed
+	@$(PYTHON) -m venv build/$*
+	@$(call without_tensorflow,$*) | build/$*/bin/python -m pip install -qq --disable-pip-version-check -r /dev/stdin
+	@KERAS_BACKEND=$* PYTHONPATH=. $(SMOKE) build/$*/bin/python -m pytest -q $(BESIDE) --durations=5 tests/backends
+
+test-ray: $(INSTALLED) ## a study on a Ray cluster of two workers on this machine, one of which is killed in mid-run
+	@$(RUN) -m pip install -qq --disable-pip-version-check --editable '.[ray]'
+	@PYTHONPATH=. $(SMOKE) $(RUN) tests/cluster.py --way "a process"
+
 coverage: $(INSTALLED) ## which lines of the package the unit tests run
 	@$(SMOKE) $(RUN) -m pytest -q $(BESIDE) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage tests
 
@@ -63,7 +81,7 @@ mutation: $(INSTALLED) ## which faults, made on purpose in five files, the unit 
 	@$(SMOKE) $(RUN) -m tools.mutation
 
 notebooks: $(INSTALLED) ## run every notebook (PROFILE=paper) and store it with its outputs
-	@$(RUN) -m tools.notebooks --output build --profile $(or $(PROFILE),paper) --in-place
+	@$(RUN) -m tools.notebooks --output build --profile $(or $(PROFILE),paper) --in-place --record
 
 paper: $(INSTALLED) ## all reports at their own sizes: resumes where it was stopped; RAY=auto: on a Ray cluster
 	@$(RUN) -m tlkeras run all --profile paper $(if $(RAY),--executor ray --address $(RAY))
@@ -79,6 +97,14 @@ traps: $(INSTALLED) ## measure what each silent trap costs: docs/traps.md
 
 readme: $(INSTALLED) ## write the tables and pictures of README.md and docs/ from results/
 	@$(RUN) -m tools.readme
+
+site: $(INSTALLED) ## notebooks, numbers, docs/ and API as pages that open from a file path: build/site/index.html
+	@$(RUN) -m pip install -qq --disable-pip-version-check --editable '.[site]'
+	@$(RUN) -m tools.site
+
+pages: site ## look at every page of the site in headless Chromium: findings and screenshots in build/
+	@$(RUN) -m pip install -qq --disable-pip-version-check --editable '.[pages]'
+	@$(RUN) -m tools.look
 
 bench: $(INSTALLED) ## measure speed
 	@$(RUN) -m tlkeras bench

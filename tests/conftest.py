@@ -30,8 +30,19 @@ LONGEST = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring the files that take longest to the front; the order inside a file stays."""
+@pytest.fixture(scope="session")
+def gpu() -> None:
+    """Fail where TensorFlow sees no GPU: a test that was asked for and skipped would prove nothing."""
+    import tensorflow as tf  # late: many tests need none
+
+    if not tf.config.list_physical_devices("GPU"):
+        pytest.fail("Expected a GPU that TensorFlow sees, since -m gpu was asked for. Received: none")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests for a GPU unless `-m` names them; bring the files that take longest to the front."""
+    if "gpu" not in config.getoption("markexpr"):
+        items[:] = [item for item in items if item.get_closest_marker("gpu") is None]
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
 
     def rank(item: pytest.Item) -> int:

@@ -1,7 +1,8 @@
 """Kill studies of 20 runs at random moments, again and again, and look for what is lost: `make reliability TRY=kills`.
 
-Three ways: one process, two processes on one store, and `--jobs 2`. It trains for real, at smoke size, so it takes
-an hour or two; it is no part of `make test`.
+Three ways: one process, two processes on one store, and `--jobs 2`. Beside them two works of one piece, which go on
+from what they have kept: a training by learning to transfer, and `adapt`. It trains for real, at smoke size, so it
+takes an hour or two; it is no part of `make test`.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from tlkeras.experiments import audit, journal, runs
 from tools import reliability
 
 WAYS = {"alone": (1, ()), "two processes on one store": (2, ()), "--jobs 2": (1, ("--jobs", "2"))}
+WORKS = ("learning to transfer", "adapt")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 STUDY = ("run", "tominet", "--arm", "scratch_50", "--arm", "letters", "--seeds", "10", "--profile", "smoke")
 RUNS = 20
@@ -104,6 +106,16 @@ def disturbed(folder: Path, way: str, kills: int, chance: random.Random) -> Coun
     return told
 
 
+def undisturbed(root: Path) -> dict[str, object]:
+    """Run the study to its end, and return what its store holds."""
+    folder = root / "undisturbed"
+    folder.mkdir()
+    start(folder).wait(STUDY_SECONDS)
+    if len(found := contents(folder)) != RUNS:
+        raise RuntimeError((folder / "errors.txt").read_text())
+    return found
+
+
 def attack(way: str, kills: int, seed: int, expected: dict[str, object], root: Path) -> dict[str, object]:
     """Kill studies so often in one way, and return the row of the record."""
     chance, told, studies, lost, altered, extra = random.Random(f"{way} {seed}"), Counter[str](), 0, 0, 0, 0
@@ -132,24 +144,104 @@ def attack(way: str, kills: int, seed: int, expected: dict[str, object], root: P
     }
 
 
+def learn(folder: Path) -> object:
+    """Train by learning to transfer with a checkpoint an epoch; return the history and all weights."""
+    from l2t_helpers import everything, images, made
+
+    learner = made()
+    history = learner.fit(*images(), epochs=20, batch_size=6, learning_rate=0.05, checkpoint=folder / "run.npz")
+    return [history, {name: value.tolist() for name, value in everything(learner).items()}]
+
+
+def adapt(folder: Path) -> object:
+    """Adapt networks to made photographs; return what is told of them."""
+    from test_own_images import photographs
+
+    from tlkeras import own_images
+
+    photographs(folder / "photographs", {"blue": 8, "red": 7, "sand": 6})
+    own_images.adapt_images(folder / "photographs", folder / "out", budget=0, repeats=1)
+    return (folder / "out" / "predictions.csv").read_text()
+
+
+def work(name: str, folder: Path) -> None:
+    """Do one work in this process, and write what came of it."""
+    found = {"learning to transfer": learn, "adapt": adapt}[name](folder)
+    (folder / "outcome.json").write_text(json.dumps(found))
+
+
+def begin(name: str, folder: Path) -> subprocess.Popen:
+    """Do one work in a process group of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    world = {"TLKERAS_HOME": str(folder / "home"), "TLKERAS_OFFLINE": "1", "TQDM_DISABLE": "1", **ONE_THREAD}
+    command = [sys.executable, __file__, "--work", name, "--folder", str(folder)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": open(folder.parent / "errors.txt", "ab")}  # noqa: SIM115
+    return subprocess.Popen(command, env={**os.environ, **world}, start_new_session=True, **quiet)
+
+
+def left_behind(folder: Path) -> set[str]:
+    """Return the files of a work, by their names below its folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def interrupt(name: str, kills: int, seed: int, root: Path) -> dict[str, object]:
+    """Kill one work again and again, each time until it is done, and return the row of the record."""
+    chance, told, works = random.Random(f"{name} {seed}"), Counter[str](), 0
+    began = time.monotonic()
+    told["failed"] += begin(name, root / name).wait(STUDY_SECONDS) != 0
+    seconds, files = time.monotonic() - began, left_behind(root / name)
+    expected = (root / name / "outcome.json").read_text()
+    while sum(told[number.name] for number in SIGNALS) < kills:
+        folder, works = root / f"{name} {works}", works + 1
+        while not (folder / "outcome.json").exists():
+            process, number = begin(name, folder), chance.choice(SIGNALS)
+            try:
+                process.wait(chance.uniform(0, seconds))
+                told["failed"] += process.returncode != 0
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, number) if number is signal.SIGINT else process.send_signal(number)
+                told[number.name] += 1
+                process.wait(STUDY_SECONDS)
+            told["orphans"] += not group_is_gone(process.pid)
+        told["altered"] += (folder / "outcome.json").read_text() != expected
+        told["lost"] += len(files - left_behind(folder))
+        told["stray"] += len(left_behind(folder) - files)
+    signals = {number.name: told[number.name] for number in SIGNALS}
+    results = {kind: told[kind] for kind in ("lost", "altered", "stray", "orphans", "failed")}
+    return {
+        "way": name,
+        "kills": sum(signals.values()),
+        **signals,
+        "studies": works,
+        "runs": works,
+        **results,
+        "seed": seed,
+    }
+
+
 def main() -> int:
     """Attack in every way, print a row of each, and return 1 if anything was lost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50, help="of each way (default: 50)")
-    parser.add_argument("--way", choices=WAYS, action="append", help="only this one (may be repeated)")
+    parser.add_argument("--way", choices=[*WAYS, *WORKS], action="append", help="only this one (may be repeated)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--record", action="store_true", help="store the rows in results/reliability.json")
+    parser.add_argument("--work", choices=WORKS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    rows = []
+    if options.work:
+        work(options.work, options.folder)
+        return 0
+    ways, rows = options.way or [*WAYS, *WORKS], []
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        (root / "undisturbed").mkdir()
-        start(root / "undisturbed").wait(STUDY_SECONDS)
-        expected = contents(root / "undisturbed")
-        if len(expected) != RUNS:
-            raise RuntimeError((root / "undisturbed" / "errors.txt").read_text())
-        for way in options.way or WAYS:
-            rows.append(attack(way, options.kills, options.seed, expected, root))
+        expected = undisturbed(root) if set(ways) & set(WAYS) else {}
+        for way in ways:
+            rows.append(
+                attack(way, options.kills, options.seed, expected, root)
+                if way in WAYS
+                else interrupt(way, options.kills, options.seed, root)
+            )
             print(json.dumps(rows[-1]), flush=True)
             if options.record:
                 reliability.record("kills", rows[-1:])

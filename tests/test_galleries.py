@@ -122,6 +122,13 @@ def test_a_film_shows_all_pictures_of_each_frame(channels):
     np.testing.assert_allclose(picture[:4, :6], np.clip(FRAMES[2, 0, ..., 0], 0, 255).round(), atol=3)
 
 
+def test_a_film_of_few_shades_is_smaller():
+    frames = np.random.default_rng(0).uniform(0, 255, (3, 4, 16, 16, 1))
+    whole, few = galleries.film(frames), galleries.film(frames, shades=4)
+    assert len(few) < len(whole) / 2
+    assert set(np.unique(np.asarray(Image.open(io.BytesIO(few)).convert("L")))) <= {0, 85, 170, 255}
+
+
 @pytest.mark.parametrize("frames", [FRAMES[:1], FRAMES[0], FRAMES.repeat(2, -1)])
 def test_what_is_no_film_is_refused(frames):
     with pytest.raises(ValueError, match="Received: shape="):

@@ -202,10 +202,13 @@ def test_the_end_of_a_model_without_a_graph_is_its_last_layer():
 def test_a_softmax_inside_the_last_layer_is_left_out_and_a_layer_is_watched():
     model, x = tiny(), images(2).astype(np.float32)
     watched = []
-    logits, maps = graph.logits(model, model.get_layer("conv_2"))(x, watched.append)
+    run = graph.logits(model, model.get_layer("conv_2"))
+    logits, maps = run(x, lambda maps: watched.append(maps) or maps)
     np.testing.assert_allclose(keras.ops.softmax(logits), model(x), rtol=1e-5)
     np.testing.assert_allclose(maps, graph.up_to(model, "conv_2")(x), rtol=1e-6)
     assert watched[0] is maps
+    blank, _ = run(x, lambda maps: 0 * maps)
+    np.testing.assert_array_equal(blank[0], blank[1])  # the network goes on with what the watch returns
 
 
 def test_logits_are_those_of_inference():

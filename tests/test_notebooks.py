@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools import notebooks
+from tools import cards, notebooks
 
 FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3])\nplt.show()"
 # What TensorFlow does while it is loaded: it writes to the file descriptor, past sys.stderr.
@@ -30,7 +30,7 @@ def outcome(**changes) -> notebooks.Outcome:
         "seconds": 83.4,
         "error": None,
         "data_used": "mnist: embedded",
-        "thumbnail": None,
+        "figure": None,
     }
     return notebooks.Outcome(**(fields | changes))
 
@@ -95,6 +95,13 @@ def test_pages_load_nothing_but_formulas_from_the_network(study):
     assert '<link rel="stylesheet" href="http' not in page
 
 
+def test_solutions_are_folded_in_pages(tmp_path):
+    path = store(tmp_path / "exercises.ipynb", "1 + 1", "print('solved')", tags=("hide-input",))
+    page = notebooks.render(path)
+    assert page.count("<details><summary>Solution</summary>") == 1
+    assert page.index("<details>") < page.index("solved") < page.index("</details>")
+
+
 def test_the_kernel_is_this_python(tmp_path):
     path = store(tmp_path / "python.ipynb", "import sys\nprint(sys.executable)", tags=("data-used",))
     assert notebooks.execute(path, tmp_path / "out" / "python.ipynb").data_used == sys.executable
@@ -126,7 +133,8 @@ def test_index_escapes_what_notebooks_print():
 
 def test_a_notebook_without_heading_figure_or_data_has_defaults():
     empty = new_notebook(cells=[new_code_cell("1")])
-    assert (notebooks.title(empty), notebooks.thumbnail(empty), notebooks.data_used(empty)) == ("Untitled", None, "")
+    found = (notebooks.title(empty), cards.best_figure(empty, "a"), notebooks.data_used(empty))
+    assert found == ("Untitled", None, "")
     assert "No data reported." in notebooks.index_page([outcome(data_used="")])
 
 

@@ -37,6 +37,9 @@ def test_the_smallest_phase_and_what_it_is_by_default():
         "augment": True,
         "drop_every": 7,
         "multipliers": None,
+        "pull": None,
+        "decay": None,
+        "mixup": 0.0,
     }
     assert phase.drop_every == 1
 

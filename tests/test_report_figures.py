@@ -92,7 +92,7 @@ def test_each_quadrant_shows_its_strategies_and_marks_the_advised():
     assert counts == [0, 3, 0, 6]
     rings = [sum(line.get_label() == "advised" for line in panel.lines) for panel in figure.axes]
     assert rings == [0, 1, 0, 2]
-    assert [tick.get_text() for tick in figure.axes[3].get_xticklabels()] == ["cifar10", "stl10"]
+    assert [tick.get_text() for tick in figure.axes[3].get_xticklabels()] == ["CIFAR-10", "STL-10"]
 
 
 def test_rates_show_gain_loss_and_moves():

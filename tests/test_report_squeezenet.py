@@ -198,3 +198,18 @@ def test_the_first_run_pays_for_features_that_are_cached_and_the_fastest_stands_
     runs = [run(arm, seed, 0.5, cached={"main": arm == "head"}, seconds=s) for (arm, seed), s in seconds.items()]
     rows = report.costs(Runs(runs[::-1]), ["head", "all"])
     assert [(row["arm"], row["seconds"]) for row in rows] == [("head", 90.0), ("all", 70.0)]
+
+
+def test_patience_ends_where_nothing_got_better_and_keeps_the_best_until_then():
+    curves = {0: [0.1, 0.3, 0.2, 0.2, 0.9], 1: [0.1, 0.2, 0.3, 0.4, 0.5]}
+    runs = Runs(made_run(REPORT, "all", seed, {}, history={"val_accuracy": curve}) for seed, curve in curves.items())
+    rows = claims.patience_rows(runs)
+    assert [(row["patience"], row["epochs"], row["all_ended"]) for row in rows] == [
+        (1, (3 + 5) / 2, False),
+        (2, (4 + 5) / 2, False),
+        (3, 5.0, False),
+    ]
+    assert [row["validation_accuracy"] for row in rows] == pytest.approx([0.4, 0.4, 0.7])
+    assert {(row["reported"], row["n"]) for row in rows} == {(0.677, 2)}
+    (row, *_) = claims.patience_rows(runs[:1])
+    assert row["all_ended"] is True

@@ -14,8 +14,18 @@ from tlkeras.models import records
 from tlkeras.reports.squeezenet import run as squeezenet
 from tlkeras.reports.strategies import claims, targets
 from tlkeras.reports.strategies import run as report
-from tlkeras.reports.strategies.settings import ARMS, BLOCKS, CELLS, QUADRANTS, RATE_ARMS, REPORT, STRATEGIES, arm_name
-from tlkeras.transfer import evaluation, freeze, strategies
+from tlkeras.reports.strategies.settings import (
+    ARMS,
+    BLOCKS,
+    CELLS,
+    LATER,
+    QUADRANTS,
+    RATE_ARMS,
+    REPORT,
+    STRATEGIES,
+    arm_name,
+)
+from tlkeras.transfer import evaluation, freeze, freezing, further, strategies
 from tlkeras.transfer.classifiers import CLASSIFIERS
 
 
@@ -54,11 +64,22 @@ def test_rates_reach_from_1e_5_to_1e_1():
     assert len({dataclasses.replace(arm, learning_rate=0.0) for arm in RATE_ARMS.values()}) == 1
 
 
-def test_arms_with_thousands_of_images_have_fewer_seeds():
-    counts = {arm: REPORT.seed_count(arm, "paper") for arm in ARMS}
-    assert {counts[arm] for arm in counts if "_large_" in arm or arm.endswith("_many")} == {2}
-    assert {counts[arm] for arm in counts if "_small_" in arm or arm.endswith("_few") or "rate" in arm} == {5}
+def test_every_arm_has_as_many_seeds_as_its_interval_needs():
+    assert {REPORT.seed_count(arm, "paper") for arm in ARMS} == {claims.FEWEST}
     assert {REPORT.seed_count(arm, "smoke") for arm in ARMS} == {1}
+
+
+def test_later_strategies_are_those_of_the_package_and_differ_from_the_slides_in_the_strategy_alone():
+    for dataset, size in CELLS:
+        plain = ARMS[arm_name(dataset, size, "train_all")]
+        for strategy in LATER:
+            assert ARMS[arm_name(dataset, size, strategy)] == dataclasses.replace(plain, strategy=strategy)
+    whole = {name for name in further.WHOLE if name != "lp_ft"}
+    assert whole == {name for name in LATER if not further.block_number(name)}
+    arm = REPORT.settings("cifar10_small_surgical_4", "paper")
+    model = report.build_quadrant(arm, (32, 32, 3))
+    blocks = further.blocks(model, freezing.trained_layers(model, "all")[:-1])
+    assert len(blocks) == max(map(further.block_number, LATER))
 
 
 def test_settings_are_reduced_as_the_profile_says():
@@ -198,6 +219,40 @@ def test_the_advised_strategy_is_judged_against_the_better_of_the_others():
     assert row["comparison"].startswith("cifar10_small_freeze_base against cifar10_small_")
     assert row["accuracy"] == pytest.approx(0.701)
     assert row["ci_low"] <= row["difference"] <= row["ci_high"] and row["n"] == 5
+
+
+def later(name, strategy, mean, count=5, noises=(0.01, -0.01, 0.002, 0.005, -0.005)):
+    return Runs(
+        run(f"{name}_{strategy}", seed, {"test_accuracy": mean + noise, "collapsed": 0.0})
+        for seed, noise in zip(range(count), noises, strict=False)
+    )
+
+
+def test_later_strategies_are_judged_against_the_advised_one():
+    runs = cell("cifar10_small", 0.5, 0.6, 0.7) + later("cifar10_small", "mixup", 0.8)
+    runs += later("cifar10_small", "l2_sp", 0.6) + later("cifar10_small", "surgical_2", 0.9, count=2)
+    runs += later("letters_small", "mixup", 0.9)  # the slides' own were never run
+    rows = claims.later_rows(runs)
+    found = {row["strategy"]: (row["verdict"], row["n"]) for row in rows}
+    assert found == {
+        "l2_sp": ("did not hold", 5),
+        "mixup": ("held", 5),
+        "surgical_2": ("not decided: n too small", 2),
+    }
+    assert {(row["quadrant"], row["target"], row["size"]) for row in rows} == {(4, "cifar10", "small")}
+    assert rows[1]["difference"] == pytest.approx(0.8 - 0.7, abs=0.01)
+
+
+def test_the_rule_is_rewritten_by_the_best_and_those_that_are_no_worse():
+    runs = cell("cifar10_small", 0.5, 0.6, 0.7) + later("cifar10_small", "mixup", 0.8)
+    runs += later("cifar10_small", "layerwise", 0.801, noises=(-0.01, 0.01, 0.0, 0.0, 0.0))
+    runs += later("cifar10_small", "direct", 0.99, count=1)
+    runs += cell("fashion_mnist_large", 0.9, 0.7, 0.6, count=2)
+    large, small = claims.rule_rows(runs)
+    assert (large["quadrant"], large["best"], large["gain"], large["n"]) == (1, "train_all", 0.0, 2)
+    assert (small["advised"], small["best"], small["as_good"]) == ("freeze_base", "layerwise", ["mixup"])
+    assert small["strategies"] == 5  # one draw is too few to count
+    assert small["gain_ci_low"] <= small["gain"] <= small["gain_ci_high"]
 
 
 def test_every_strategy_has_a_row_in_the_order_of_the_slides():

@@ -5,14 +5,15 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from helpers import randomised
 
 from tlkeras.experiments.report import Result
 from tlkeras.experiments.runs import Run, Runs
-from tlkeras.models import weights
+from tlkeras.models import tominet, weights
 from tlkeras.reports.tominet import claims
 from tlkeras.reports.tominet import run as report
 from tlkeras.reports.tominet.claims import ACCURACY, RIGHT
-from tlkeras.reports.tominet.settings import ARMS, REFERENCE, REPORT
+from tlkeras.reports.tominet.settings import ANOTHER_SOURCE, ARMS, EQUAL, REFERENCE, REPORT
 
 METRICS = {
     *("train_accuracy", "validation_accuracy", "test_accuracy", "test_loss"),
@@ -222,3 +223,36 @@ def test_arms_without_common_draws():
     one, (other,) = made({"a": ([0.5], [0.5])}), made({"b": ([0.5], [0.5])})
     with pytest.raises(ValueError, match="share draws"):
         claims.artefact(one + Runs([dataclasses.replace(other, seed=7)]), ["a"], "b")
+
+
+def test_a_source_network_of_fewer_images_is_trained_once_and_its_seed_and_number_mark_it(monkeypatch):
+    asked = []
+
+    def train(settings):
+        asked.append(settings)
+        return randomised(tominet(10), settings.seed), {}
+
+    monkeypatch.setattr(report.pretraining, "train", train)
+    report.source_weights.cache_clear()
+    plain = REPORT.settings("fashion_as_letters", "smoke")
+    assert plain.source_count == 0  # no real clothes in tests
+    arm = dataclasses.replace(plain, source_count=80)
+    first, again = (report.run(arm, seed=1) for _ in range(2))
+    assert (first.metrics, first.details["draw"]) == (again.metrics, again.details["draw"])
+    assert [(one.dataset, one.train_count, one.validation_count, one.seed) for one in asked] == [
+        ("fashion_mnist", 80, 20, 0)
+    ]
+    report.source_weights.cache_clear()
+    others = [dataclasses.replace(arm, source_count=81), dataclasses.replace(arm, source_seed=1), plain]
+    marks = [report.inputs(each)["weights"][0]["fingerprint"] for each in (arm, *others)]
+    assert len(set(marks)) == len(marks)
+    assert report.inputs(arm)["weights"][0]["name"] == "tominet_fashion_mnist, 80 images, seed 0"
+
+
+def test_equal_arms_have_as_many_images_as_letters_have():
+    for arm in EQUAL.values():
+        assert arm.source_count == weights.record("tominet_letters")["counts"]["train"]
+        assert report.source_settings(arm).validation_count == weights.record("tominet_letters")["counts"]["validation"]
+    for name, arm in ANOTHER_SOURCE.items():
+        assert (arm.source_count, REPORT.seed_count(name, "paper")) == (EQUAL["fashion_as_letters"].source_count, 10)
+        assert dataclasses.replace(arm, source_count=0, source_seed=0, validation_every=1) in ARMS.values()

@@ -1,6 +1,7 @@
 """Tests of tlkeras.experiments.tables on small made runs: numbers beside the report's, verdicts, and their text."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -214,3 +215,23 @@ def test_a_styled_table_shows_whole_texts_and_small_p_values():
     page = tables.styled(rows, drop=["secret"]).to_html()
     assert text in page and ">0.123<" in page and ">1.2e-05<" in page
     assert "None" not in page and "secret" not in page
+
+
+def test_a_styled_table_is_in_words_and_has_intervals_in_one_cell():
+    row = {"arm": "letters_best", "where_moved": 0.25, "mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 3}
+    row |= {"chosen": True, "parameters": 12_345, "flops": 1.5e12, "strategy": "freeze_some", "p_adjusted": 0.5}
+    rows = [row, {**row, "ci_low": 0.4, "ci_high": 0.6}, {**row, "ci_low": float("nan"), "ci_high": float("nan")}]
+    heads = {"where_moved": "moved by"}
+    page = tables.styled(rows, words={"letters_best": "letters, longer"}, heads=heads).to_html()
+    for text in ("letters, longer", "moved by", "mean [95 % interval]", "0.500 [0.400, 0.600]", ">0.500<", ">yes<"):
+        assert text in page
+    for text in ("12,345", "1.50e+12", "freeze some", "p, adjusted", "n (runs)"):
+        assert text in page
+    assert "_" not in "".join(re.findall(r"<t[hd][^>]*>([^<]*)<", page))
+
+
+def test_names_inside_a_text_are_written_out():
+    words = {"full": "everything", "a_full": "A, everything", "a_full_1e-4": "A, everything, slowly"}
+    text = "a_full_1e-4 against a_full, validation roc auc: full of a_full_1e-45"
+    expected = "A, everything, slowly against A, everything, validation ROC AUC: full of a_full_1e-45"
+    assert tables.in_words(text, words) == expected

@@ -22,7 +22,7 @@ SQUASHING = ("softmax", "sigmoid")  # where one of these ends a classifier, its 
 
 Chain = tuple[keras.Operation, ...]  # the nested models that lead to an operation, outermost first, and the operation
 Tensor = Any  # of Keras' backend
-Watch = Callable[[Tensor], object]
+Watch = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,8 +233,8 @@ def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable
 
     Returns:
         `(images (b, height, width, channels), watch=None) -> (logits (b, classes) float32, output of layer)`. `watch`
-        is called with that output as soon as it is computed, so that a gradient tape can follow it. The output is None
-        if there is no `layer`.
+        gets that output as soon as it is computed, and returns what the network goes on with, so that a gradient can
+        follow it. The output is None if there is no `layer`.
 
     Raises:
         ValueError: as `functional` does.
@@ -254,9 +254,8 @@ def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable
                 else:
                     outputs = operation(*args, **_inference(operation, options))
                 if operation is layer:
+                    outputs = watch(outputs) if watch else outputs
                     seen.append(outputs)
-                    if watch:
-                        watch(outputs)
                 return outputs
 
             return call

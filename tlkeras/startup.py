@@ -1,10 +1,11 @@
-"""Import TensorFlow without its start-up lines, for notebooks."""
+"""Import the backend of Keras without its start-up lines, for notebooks."""
 
+import importlib
 import os
 
 
 def quiet_start(threads_per_operation: int | None = None) -> None:
-    """Import TensorFlow while file descriptor 2 points nowhere; call it first in a notebook.
+    """Import the backend of Keras while file descriptor 2 points nowhere; call it first in a notebook.
 
     TF_CPP_MIN_LOG_LEVEL hides only some of the native lines (TensorFlow 2.21). An error of the import itself is
     raised as always. It sets that variable, unless you did, and changes nothing else.
@@ -20,7 +21,7 @@ def quiet_start(threads_per_operation: int | None = None) -> None:
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        import tensorflow  # noqa: F401
+        importlib.import_module(os.environ.get("KERAS_BACKEND") or "tensorflow")
     finally:
         os.dup2(kept, 2)
         os.close(kept)

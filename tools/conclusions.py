@@ -4,14 +4,16 @@ The README, the site and the page of `make run` show these rows; all numbers are
 """
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from tlkeras.experiments import plans
 from tlkeras.experiments import runs as stored
 from tlkeras.experiments.claims import HELD, NOT_CONTRADICTED, NOT_DECIDED, NOT_HELD, Claim, judge
 from tlkeras.experiments.runs import Runs
-from tlkeras.reports import REPORTS
+from tlkeras.reports import REPORTS, answers
 from tlkeras.reports.ants_bees import claims as ants_bees_claims
 from tlkeras.reports.l2t import claims as l2t_claims
 from tlkeras.reports.l2t import settings as l2t_settings
@@ -27,15 +29,8 @@ NOTEBOOKS = {  # of each report, by name
     "ants_bees": "05_alexnet_vgg16_ants_bees",
     "l2t": "06_learning_to_transfer",
 }
-QUESTIONS = {  # of each notebook, by the number that its name begins with
-    "00": "Your own photographs: which network, trained how, and can it be trusted?",
-    "01": "With only 100 labelled digits, does it help to have seen clothes or letters first?",
-    "02": "What does each filter respond to, and what did fine-tuning move?",
-    "03": "How much of a pretrained SqueezeNet should be trained, and on images of which size?",
-    "04": "Which part should be trained, with how much data, how similar, at what rate; with which classifier on top?",
-    "05": "Four ways to transfer AlexNet and VGG16 to 244 photographs: which is best?",
-    "06": "Can a network learn what, where and which pixels of another network's features to imitate?",
-}
+STEMS = ("00_your_own_images", "02_filter_visualization", *NOTEBOOKS.values())
+QUESTIONS = {stem: answers.QUESTIONS[stem[:2]] for stem in sorted(STEMS)}  # of each notebook
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +62,11 @@ class Conclusion:
         return self.verdict.split(":")[0]
 
 
+def number(report: str) -> str:
+    """Return the number that a report goes by, such as "002"."""
+    return re.findall(r"report (\w+)", REPORTS[report].title)[-1]
+
+
 def conclusions() -> list[Conclusion]:
     """Return the rows of all reports, from the recorded paper runs."""
     makers: dict[str, Callable[[Runs], list[Conclusion]]] = {
@@ -95,7 +95,14 @@ def undecided() -> list[str]:
         f"there is {open_claims[0]['n']} run of each way, of three epochs instead of 25.",
         f"Of the {len(learning)} sizes in tables 1 to 3 of report 003, {len(run)} were run, {pairs} times each where "
         f"the report has {l2t_settings.REPEATS}; table 4 was not run.",
+        f"{_missing()} arms have fewer runs than they should; [results](docs/results.md) says which, and why.",
     ]
+
+
+def _missing() -> int:
+    """Return the number of arms that lack runs."""
+    found = [plan for report in REPORTS.values() for plan in plans.plans(report, None, None, "paper")]
+    return sum(plan.left > 0 for plan in found)
 
 
 def difference(row: Mapping) -> str:

@@ -21,11 +21,26 @@ from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from tqdm import tqdm
 
+from tlkeras import startup
 from tlkeras._files import write_text
+from tlkeras.experiments import opening
 from tlkeras.experiments.report import PROFILES
 from tlkeras.experiments.report import profile as named_profile
+from tools import cards
 
-TEMPLATE = Path(__file__).with_name("index.html")
+TEMPLATE = Path(__file__).with_name("pages") / "index.html"
+# What nbconvert says of each figure.
+SILENT = re.compile(r'alt="No description has been provided for this image"(?=[^>]*src="data:image/png)')
+# A cell tagged `hide-input` is folded with what it prints: the solution of an exercise.
+FOLDED = """{%- extends 'lab/index.html.j2' -%}
+{%- block codecell -%}
+{%- if 'hide-input' in cell.metadata.get('tags', []) -%}
+<details><summary>Solution</summary>{{ super() }}</details>
+{%- else -%}
+{{ super() }}
+{%- endif -%}
+{%- endblock codecell -%}
+"""
 
 
 @dataclass(frozen=True)
@@ -39,7 +54,7 @@ class Outcome:
     seconds: float
     error: str | None  # one line; None: passed
     data_used: str  # what the cells tagged `data-used` printed
-    thumbnail: str | None  # the first figure as a data URI
+    figure: cards.Figure | None
 
     @property
     def passed(self) -> bool:
@@ -95,13 +110,20 @@ def execute(path: Path, target: Path, profile: str = "quick", timeout: int | Non
     error = _run(notebook, path.parent, log, named_profile(profile), timeout)
     seconds = time.monotonic() - started
     write_text(target, nbformat.writes(notebook) + "\n")
-    return Outcome(path, target, title(notebook), profile, seconds, error, data_used(notebook), thumbnail(notebook))
+    figure = cards.best_figure(notebook, path.stem)
+    return Outcome(path, target, title(notebook), profile, seconds, error, data_used(notebook), figure)
 
 
 def render(path: Path) -> str:
     """Return a notebook as one HTML page. Only formulas ask for the network; without it they are shown as TeX."""
-    exporter = HTMLExporter(template_name="lab", require_js_url="", embed_images=True)
-    page, _ = exporter.from_filename(str(path))
+    notebook = read(path)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = cards.without_badges(cell.source)
+    exporter = HTMLExporter(template_name="lab", raw_template=FOLDED, require_js_url="", embed_images=True)
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    texts = (html.escape(figure.alternative) for figure in cards.figures(notebook))
+    page = SILENT.sub(lambda _: f'alt="{next(texts, "Figure")}"', page)
     # A script in the head stops the page until the network answers or gives up.
     return page.replace('<script src="', '<script async src="')
 
@@ -114,7 +136,8 @@ def index_page(outcomes: Sequence[Outcome]) -> str:
     counts = f"{len(outcomes) - failed} passed" + (f", {failed} failed" if failed else "")
     summary = f"{counts} · profile {profiles} · {duration(seconds)} · {time.strftime('%Y-%m-%d %H:%M')}"
     page = Template(TEMPLATE.read_text(encoding="utf-8"))
-    return page.substitute(summary=html.escape(summary), cards="\n".join(map(_card, outcomes)))
+    style = cards.STYLE.read_text(encoding="utf-8")
+    return page.substitute(style=style, summary=html.escape(summary), cards="\n".join(map(_card, outcomes)))
 
 
 def title(notebook: NotebookNode) -> str:
@@ -129,13 +152,6 @@ def data_used(notebook: NotebookNode) -> str:
     tagged = (cell for cell in _code(notebook) if "data-used" in cell.metadata.get("tags", []))
     outputs = (output for cell in tagged for output in cell.outputs)
     return "".join(output.text for output in outputs if output.get("name") == "stdout").strip()
-
-
-def thumbnail(notebook: NotebookNode) -> str | None:
-    """Return the notebook's first PNG figure as a data URI, if it has one."""
-    outputs = (output.get("data", {}) for cell in _code(notebook) for output in cell.outputs)
-    image = next((data["image/png"] for data in outputs if "image/png" in data), None)
-    return f"data:image/png;base64,{image.replace(chr(10), '')}" if image else None
 
 
 def duration(seconds: float) -> str:
@@ -174,12 +190,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", choices=PROFILES, help="default: TLKERAS_PROFILE, else quick")
     parser.add_argument("--timeout", type=int, help="seconds allowed for each cell (default: no limit)")
     parser.add_argument("--in-place", action="store_true", help="store the notebooks that pass with their outputs")
+    parser.add_argument("--record", action="store_true", help="store how long those that pass took on this machine")
     options = parser.parse_args(arguments)
     paths = options.notebooks or sorted(Path("notebooks").glob("*.ipynb"))
     missing = [str(path) for path in paths if not path.is_file()]
     if missing or not paths:
         parser.error(f"expected notebooks that exist. Received: {', '.join(missing) or 'an empty notebooks folder'}")
     outcomes = run_all(paths, options.output, named_profile(options.profile), options.timeout, options.in_place)
+    for outcome in outcomes if options.record else ():
+        startup.quiet_start()  # the device is asked for with TensorFlow
+        if outcome.passed:
+            opening.record(outcome.source.stem, outcome.profile, outcome.seconds)
     passed = sum(outcome.passed for outcome in outcomes)
     print(f"{passed} of {len(outcomes)} passed: {options.output / 'index.html'}")
     return int(passed < len(outcomes))
@@ -228,18 +249,21 @@ def _cleared(notebook: NotebookNode) -> NotebookNode:
 
 
 def _card(outcome: Outcome) -> str:
-    page = html.escape(outcome.target.with_suffix(".html").name)
-    picture = f'<img src="{outcome.thumbnail}" alt="">' if outcome.thumbnail else ""
     verdict = "passed" if outcome.passed else "failed"
-    error = f'<p class="error">{html.escape(outcome.error)}</p>' if outcome.error else ""
-    return f"""<article>
-<a class="figure" href="{page}" tabindex="-1" aria-hidden="true">{picture}</a>
-<div>
-<h2><a href="{page}">{html.escape(outcome.title)}</a></h2>
-<p class="facts"><b class="{verdict}">{verdict}</b> {duration(outcome.seconds)} · {html.escape(outcome.source.name)}</p>
-{error}<pre>{html.escape(outcome.data_used or "No data reported.")}</pre>
-</div>
-</article>"""
+    went = f'<b class="{verdict}">{verdict}</b> {duration(outcome.seconds)}'
+    return cards.draw(
+        cards.Card(
+            page=outcome.target.with_suffix(".html").name,
+            title=cards.question(outcome.source.stem, outcome.title),
+            label=cards.label(outcome.source.stem),
+            claims=cards.claims_of(outcome.source.stem),
+            figure=outcome.figure.address if outcome.figure else None,
+            alternative=outcome.figure.alternative if outcome.figure else "",
+            data=outcome.data_used or "No data reported.",
+            facts=f"{went} · {html.escape(outcome.source.name)}",
+            error=outcome.error,
+        )
+    )
 
 
 if __name__ == "__main__":

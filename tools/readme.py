@@ -11,7 +11,8 @@ from tlkeras.experiments import environment, runs, tables
 from tlkeras.experiments.report import Report
 from tlkeras.models.records import RECORDS as BACKBONES
 from tlkeras.reports import REPORTS
-from tools import conclusions, forest, reliability, traps
+from tools import backends, conclusions, forest, reliability, remaining, traps
+from tools.markdown import markdown_table
 
 ROOT = environment.REPOSITORY
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
@@ -31,26 +32,10 @@ TYPED = re.compile(r"\d+(?:\.\d+)? ?%|\d+\.\d+|\bn ?= ?\d+|\b\d+x\b")
 NO_RESULT = re.compile(r"Python \d\.\d+(?: to \d\.\d+)?|CC BY-SA \d\.\d|Keras \d(?:\.\d+)*|95 %|https?://\S+")
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table.
-
-    Args:
-        header: one text a column.
-        rows: one value a column each.
-    """
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-
-
 def verdicts() -> str:
     """Return the table of the conclusions that matter."""
     rows = [
-        (
-            REPORTS[row.report].title.rsplit("report ", 1)[1].split(",")[0].rstrip(")"),
-            row.says,
-            f"**{row.short_verdict}**",
-        )
-        + (row.numbers, row.n)
+        (conclusions.number(row.report), row.says, f"**{row.short_verdict}**", row.numbers, row.n)
         for row in conclusions.conclusions()
     ]
     return markdown_table(("report", "conclusion", "verdict", "by how much", "n"), rows)
@@ -137,12 +122,19 @@ def mutation() -> str:
     return markdown_table(("file", "mutants run", "noticed", "95 % interval"), rows)
 
 
+def spread() -> str:
+    """Return the Markdown table of the recorded runs on each backend."""
+    header, *rows = backends.table(backends.read())
+    return markdown_table(header, rows)
+
+
 PAGES = {  # file -> its generated blocks
     README: {"picture": picture, "verdicts": verdicts, "open": open_questions},
     CONTRIBUTING: {"mutation": mutation},
-    RESULTS_PAGE: {"results": results},
+    RESULTS_PAGE: {"results": results, **remaining.BLOCKS},
     SPEED_PAGE: {"speed": speed},
     DATA_PAGE: {"datasets": datasets, "weights": weights},
+    backends.PAGE: {"backends": spread},
     reliability.PAGE: {"reliability": reliability.summary, "trials": reliability.details},
     traps.PAGE: {"traps_summary": traps.summary, "traps": traps.table},
 }

@@ -4,7 +4,25 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what the tests above share
 
 ON_JAX_ALONE = ["test_l2t_jax.py"]
-collect_ignore = [] if os.environ.get("KERAS_BACKEND") == "jax" else ON_JAX_ALONE
+ON_JAX = os.environ.get("KERAS_BACKEND") == "jax"
+collect_ignore = [] if ON_JAX else ON_JAX_ALONE
+if ON_JAX:
+    os.environ.setdefault("JAX_ENABLE_X64", "1")  # read once; learning to transfer is compared in float64
+
+
+@pytest.fixture(scope="module")
+def float32():
+    """Have JAX know float32 alone, as it does for users who do not say otherwise."""
+    if not ON_JAX:
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_enable_x64", False)
+    yield
+    jax.config.update("jax_enable_x64", True)

@@ -20,8 +20,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def describe() -> dict[str, Any]:
     """Return versions, device, commit and date, as stored with every run."""
+    packages = dict.fromkeys((*PACKAGES, os.environ.get("KERAS_BACKEND") or "tensorflow"))
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "device": _device(),
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -61,14 +62,14 @@ def bounded_memory() -> Iterator[None]:
 
 
 def be_deterministic() -> None:
-    """Where TLKERAS_DETERMINISTIC is set, have TensorFlow refuse or replace whatever gives other digits each time.
+    """Where TLKERAS_DETERMINISTIC is set, have the backend refuse or replace whatever gives other digits each time.
 
     It holds for the rest of the process.
     """
     if os.environ.get("TLKERAS_DETERMINISTIC", "0") not in ("", "0"):
-        import tensorflow as tf  # late: tables and tests need no TensorFlow
+        from tlkeras import backend  # late: tables and tests need no Keras
 
-        tf.config.experimental.enable_op_determinism()
+        backend.deterministic()
 
 
 def peak_memory_mib() -> float | None:
@@ -95,13 +96,9 @@ def _version(package: str) -> str | None:
 
 
 def _device() -> str:
-    import tensorflow as tf  # late: tables and tests need no TensorFlow
+    from tlkeras import backend  # late: tables and tests need no Keras
 
-    gpus = [
-        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
-    return ", ".join(gpus) or f"CPU, {os.cpu_count()} cores, {platform.machine()}"
+    return ", ".join(backend.gpus()) or f"CPU, {os.cpu_count()} cores, {platform.machine()}"
 
 
 def _commit() -> str | None:

@@ -5,6 +5,8 @@ Reference: Okabe and Ito 2008, Color universal design (the palette).
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import math
 import textwrap
@@ -18,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 from scipy.stats import spearmanr
 
 from tlkeras.experiments import stats
@@ -56,6 +59,9 @@ HORIZONTAL = {-1: "right", 0: "center", 1: "left"}  # alignment of a label on su
 VERTICAL = {-1: "top", 0: "center", 1: "bottom"}
 TEXT_COST = 3  # points that a label covers rather than a text or the frame
 GAP = 8.0  # points between a point and its label
+MARKER = 12.0  # points, across
+DPI = 100  # of the picture that a notebook stores
+GREYS, COLOURS = 32, 128  # of such a picture
 
 Numbers = Sequence[float] | np.ndarray
 in_style = matplotlib.rc_context(STYLE)  # decorates each function that draws, so that nothing global changes
@@ -66,6 +72,28 @@ TRAINED: dict[str, Any] = {"facecolor": ORANGE, "edgecolor": BLACK}
 FROZEN: dict[str, Any] = {"facecolor": LIGHT_GREY, "edgecolor": GREY, "hatch": "///"}
 
 
+class Drawing(Figure):
+    """A figure that a notebook stores as a picture of few colours, a quarter as large and the same to the eye."""
+
+    def _ipython_display_(self) -> None:  # Jupyter's own way to draw figures would come before any other method
+        from IPython.display import display  # only where IPython asks
+
+        picture = base64.b64encode(small_picture(self)).decode("ascii")
+        display({"image/png": picture, "text/plain": repr(self)}, raw=True)
+
+
+def small_picture(figure: Figure) -> bytes:
+    """Return a figure as a PNG of `COLOURS`, or of `GREYS` where nothing is coloured."""
+    drawn, stored = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
+    picture = Image.open(drawn).convert("RGB")
+    red, green, blue = (band.tobytes() for band in picture.split())
+    picture.quantize(GREYS if red == green == blue else COLOURS, dither=Image.Dither.NONE).save(
+        stored, "PNG", optimize=True
+    )
+    return stored.getvalue()
+
+
 def series() -> Iterator[tuple[str, str]]:
     """Colour and marker of one series after the other, without end."""
     return itertools.cycle(zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK), "osD^vPX", strict=True))
@@ -74,7 +102,7 @@ def series() -> Iterator[tuple[str, str]]:
 def subplots(rows: int, columns: int, *, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure of the common width, `height` inches high, and its axes row by row; pyplot doesn't keep it."""
     figure, panels = plt.subplots(
-        rows, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False, **options
+        rows, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False, FigureClass=Drawing, **options
     )
     plt.close(figure)
     for panel in panels.flat:
@@ -90,7 +118,7 @@ def points(panel: Axes, x: Numbers, y: Numbers, *, marker: str = "o", **style: A
 def label_points(panel: Axes, x: Numbers, y: Numbers, texts: Sequence[str], *, size: float = FONT) -> None:
     """Write a text beside each point, on the side where it covers the fewest points and earlier texts.
 
-    Call it when everything is drawn and the scales are set, since places depend on the limits of the axes.
+    Call it when everything is drawn, the legend too, and the scales are set, since places depend on the axes.
 
     Args:
         panel: with the points.
@@ -99,9 +127,11 @@ def label_points(panel: Axes, x: Numbers, y: Numbers, texts: Sequence[str], *, s
         size: of the letters, in points.
     """
     panel.autoscale_view()
-    scale = 72 / panel.figure.dpi  # points a pixel
+    figure: Any = panel.get_figure(root=True)
+    figure.draw_without_rendering()  # the layout moves the axes
+    scale = 72 / figure.dpi  # points a pixel
     low, high = panel.bbox.get_points() * scale
-    boxes = [(place, np.full(2, GAP), 1) for place in panel.transData.transform(np.column_stack([x, y])) * scale]
+    boxes = [(place, np.full(2, MARKER), 1) for place in panel.transData.transform(np.column_stack([x, y])) * scale]
     for (place, *_), text, *position in zip(tuple(boxes), texts, x, y, strict=True):
         if text:
             extent = size * np.array([0.6 * len(text), 1.2])
@@ -132,8 +162,8 @@ def legend_below(figure: Figure, panel: Axes) -> None:
 
 
 def arm_label(arm: str, labels: Mapping[str, str] | None) -> str:
-    """The text for an arm: its entry in `labels`, else its name."""
-    return (labels or {}).get(arm, arm)
+    """The text for an arm: its entry in `labels`, else its name in words."""
+    return (labels or {}).get(arm, words(arm))
 
 
 def axis_label(metric: str) -> str:
@@ -225,7 +255,7 @@ def curves_by_arm(
         if "loss" in key:
             panel.set_ylim(0, min(MOST_OF_A_LOSS, panel.get_ylim()[1]))
         panel.set_ylabel(axis_label(key))
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         panel.set_xlabel("epoch")
     if title:
         figure.suptitle(title)

@@ -129,7 +129,7 @@ def filter_sheet(
     return gallery(framed, columns=columns, titles=titles, caption=caption)
 
 
-def film(frames: np.ndarray, *, columns: int = 8, zoom: int = 3, seconds: float = 4.0) -> bytes:
+def film(frames: np.ndarray, *, columns: int = 8, zoom: int = 3, seconds: float = 4.0, shades: int = 256) -> bytes:
     """Put the pictures of each frame side by side, and the frames one after the other.
 
     Args:
@@ -137,6 +137,7 @@ def film(frames: np.ndarray, *, columns: int = 8, zoom: int = 3, seconds: float 
         columns: pictures in a row.
         zoom: screen pixels for a pixel.
         seconds: for one round; the last frame is shown four times as long as the others.
+        shades: of each colour, 2 to 256; a film of 16 is less than half as large.
 
     Returns:
         An animated GIF. Write it to a file, or show it with `IPython.display.Image(data=...)`.
@@ -146,11 +147,13 @@ def film(frames: np.ndarray, *, columns: int = 8, zoom: int = 3, seconds: float 
     """
     if frames.ndim != 5 or len(frames) < 2 or not frames.shape[1] or frames.shape[-1] not in (1, 3):
         raise ValueError(f"Expected frames (2 or more, n, height, width, 1 or 3). Received: shape={frames.shape}")
-    pages = [Image.fromarray(_tiled(frame, columns).repeat(zoom, 0).repeat(zoom, 1)) for frame in frames]
+    steps = 255 / (shades - 1)
+    tiled = ((_tiled(frame, columns) / steps).round() * steps for frame in frames)
+    pages = [Image.fromarray(frame.round().astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)) for frame in tiled]
     milliseconds = [round(1000 * seconds / (len(pages) + 3))] * len(pages)
     milliseconds[-1] *= 4
     file = io.BytesIO()
-    pages[0].save(file, "GIF", save_all=True, append_images=pages[1:], duration=milliseconds, loop=0)
+    pages[0].save(file, "GIF", save_all=True, append_images=pages[1:], duration=milliseconds, loop=0, optimize=True)
     return file.getvalue()
 
 

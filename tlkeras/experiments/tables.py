@@ -1,6 +1,7 @@
 """Tables of runs: each number beside the report's own, each comparison with its test. Lists of dicts come out."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
@@ -13,6 +14,13 @@ from tlkeras.experiments.runs import Run, Runs, check_metrics
 RESULT_KEYS = ("report", "arm", "metric", "reported", "mean", "ci_low", "ci_high", "n", "profile", "data", "note")
 COMPARISON_KEYS = ("difference", "ci_low", "ci_high", "effect", "effect_name", "test")
 LEVEL = 0.05
+HEADS = {  # of columns, where the words of the key do not say enough
+    "p_adjusted": "p, adjusted",
+    "n": "n (runs)",
+    "mean": "mean [95 % interval]",
+    "difference": "difference [95 % interval]",
+}
+LONG = 10_000  # from here on, floats are written with a power of ten
 LOWER_IS_BETTER = ("loss", "error", "seconds")  # endings of metric names
 NOT_DECIDED = "not decided: n too small"  # no scores at all could have reached the level with so few runs
 
@@ -132,17 +140,66 @@ def to_markdown(rows: Sequence[Mapping]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def styled(rows: Sequence[Mapping], *, drop: Sequence[str] = ()) -> Styler:
-    """Rows as a table for a notebook: whole texts, 3 decimals, p values with 2 digits, nothing for what is missing.
+def styled(
+    rows: Sequence[Mapping],
+    *,
+    drop: Sequence[str] = (),
+    words: Mapping[str, str] | None = None,
+    heads: Mapping[str, str] | None = None,
+) -> Styler:
+    """Rows as a table in words for a notebook: whole texts, 3 decimals, p values with 2 digits, nothing for what lacks.
+
+    An estimate and the ends of its interval are one cell.
 
     Args:
         rows: of any of the tables.
         drop: columns to leave out.
+        words: what is written for names of arms, methods and the like; other names are taken apart at underscores.
+        heads: what is written above columns, by key; without, the words of the key.
     """
-    frame = pd.DataFrame(list(rows)).drop(columns=list(drop), errors="ignore")
-    digits = {name: "{:.2g}" for name in frame if name in ("p", "p_adjusted")}
+    known = {**HEADS, **(heads or {})}
+    shown = [
+        {known.get(key, key.replace("_", " ")): _worded(value, words or {}) for key, value in row.items()}
+        for row in [{key: row[key] for key in row if key not in drop} for row in map(_with_interval, rows)]
+    ]
+    frame = pd.DataFrame(shown)
+    digits = {name: "{:.2g}" for name in frame if name in ("p", HEADS["p_adjusted"])}
     left = {"selector": "th, td", "props": "text-align: left"}
     return frame.style.format(digits, precision=3, na_rep="").hide(axis="index").set_table_styles([left])
+
+
+def _with_interval(row: Mapping) -> Mapping:
+    """Return the row with its mean or difference and the interval of it as one text."""
+    estimate = next((key for key in ("mean", "difference") if key in row and "ci_low" in row), None)
+    if estimate is None:
+        return row
+    ends = "" if _number(row["ci_low"]) == "-" else f" [{_number(row['ci_low'])}, {_number(row['ci_high'])}]"
+    text = "" if _number(row[estimate]) == "-" else _number(row[estimate]) + ends
+    return {key: text if key == estimate else value for key, value in row.items() if key not in ("ci_low", "ci_high")}
+
+
+def _worded(value: object, words: Mapping[str, str]) -> object:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float) and abs(value) >= LONG:
+        return f"{value:.2e}"
+    if not isinstance(value, str):
+        return value
+    return words.get(value) or in_words(value if " " in value else value.replace("_", " "), words)
+
+
+def in_words(text: str, words: Mapping[str, str]) -> str:
+    """Return a text with the names of arms and metrics in it written out.
+
+    Args:
+        text: such as the `comparison` of a claim.
+        words: what is written for a name.
+    """
+    names = {**words, "roc auc": "ROC AUC"}
+    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if "_" in name or " " in name)
+    return re.sub(rf"\b({known})(?![\w-])", lambda found: names[found[1]], text)
 
 
 def _measured(runs: Runs, arm: str, metric: str, number: Mapping) -> dict:

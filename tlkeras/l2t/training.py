@@ -19,6 +19,7 @@ from tlkeras.l2t.matching import Pair
 from tlkeras.l2t.plan import History, NonFiniteLossError, Plan, Settings, averaged, check_models
 from tlkeras.l2t.state import Parts
 from tlkeras.models.weights import WeightFileError, fingerprint
+from tlkeras.transfer.evaluation import Evaluator
 
 ENGINES = ("tensorflow", "jax")  # Keras' backends for which there is a module of this name here
 
@@ -148,7 +149,7 @@ class LearningToTransfer:
             check_labelled(self.target, *validation, raw=False)
         plan.warn_of_missing_classes(self.target.output_shape[-1])
         history = self._resume(checkpoint, self.described | plan.description())
-        evaluator = _evaluator(self.target) if validation else None
+        evaluator = Evaluator(self.target) if validation else None
         told = keras.callbacks.CallbackList(list(callbacks), model=self.target, epochs=epochs)
         self.target.stop_training = False
         told.on_train_begin()
@@ -211,12 +212,6 @@ class LearningToTransfer:
             raise ValueError(f"Expected the training that {path} is of; (stored, now) differ. Received: {differ}")
         self.learner.restore(arrays)
         return history
-
-
-def _evaluator(model: keras.Model) -> Callable[..., tuple[float, float]]:
-    from tlkeras.transfer.evaluation import Evaluator  # late: it needs TensorFlow
-
-    return Evaluator(model)
 
 
 def run_epoch(learner: Any, plan: Plan, epoch: int, callbacks: keras.callbacks.CallbackList) -> dict:

@@ -1,14 +1,21 @@
 """Training images in batches: shuffled and augmented from stateless seeds; and the fixed views of a scored image."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
+from scipy import stats
+
+from tlkeras import backend
+from tlkeras.backend import Tensor
 
 # Not Keras' augmentation layers: their draws come from a state of the layer, not from a seed of the batch, so that they
 # depend on what ran before (and, inside `map`, on the order of threads). Nor do they give the views of recorded runs.
-Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # (images (b, h, w, c) float32 0..255, seed (2,) int32) -> images
+Augment = Callable[[Tensor, Tensor], Tensor]  # (images (b, h, w, c) float32 0..255, seed (2,) int32) -> images
+Blend = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # images, labels (b,), seed (2,) -> both blended
+QUANTILES = 4096  # of the distribution of shares
 VIEW_COUNTS = (1, 2, 10)
 
 
@@ -31,20 +38,20 @@ def random_affine(rotation: float = 15.0, shift: float = 0.1, zoom: float = 0.15
     if min(amounts.values()) < 0 or zoom >= 1:
         raise ValueError(f"Expected amounts of at least 0 and zoom below 1. Received: {amounts}")
 
-    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def augment(images: Tensor, seed: Tensor) -> Tensor:
         height, width = images.shape[1], images.shape[2]
-        draws = tf.random.stateless_uniform((6, tf.shape(images)[0]), seed, -1.0, 1.0)
+        draws = backend.uniform((6, ops.shape(images)[0]), seed, -1.0, 1.0)
         angle = draws[0] * (rotation * 3.141592653589793 / 180)
         scale_x, scale_y = 1 + zoom * draws[1], 1 + zoom * draws[2]
         slant, shift_x, shift_y = shear * draws[3], shift * width * draws[4], shift * height * draws[5]
-        cosine, sine = tf.cos(angle), tf.sin(angle)
+        cosine, sine = ops.cos(angle), ops.sin(angle)
         a, b = scale_x * cosine, scale_x * (slant * cosine - sine)
         c, d = scale_y * sine, scale_y * (slant * sine + cosine)
         centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
         offset_x = centre_x + shift_x - a * centre_x - b * centre_y
         offset_y = centre_y + shift_y - c * centre_x - d * centre_y
-        zero = tf.zeros_like(a)
-        transform = tf.stack([a, b, offset_x, c, d, offset_y, zero, zero], axis=1)
+        zero = ops.zeros_like(a)
+        transform = ops.stack([a, b, offset_x, c, d, offset_y, zero, zero], axis=1)
         return keras.ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="constant")
 
     return augment
@@ -67,13 +74,13 @@ def random_flip_crop(padding: int = 4) -> Augment:
     if padding < 0:
         raise ValueError(f"Expected a padding of at least 0 pixels. Received: padding={padding}")
 
-    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        width, count = images.shape[2], tf.shape(images)[0]
-        draws = tf.random.stateless_uniform((3, count), seed)
-        mirrored = tf.cast(draws[0] < 0.5, tf.float32)
-        shift_x, shift_y = tf.unstack(tf.floor(draws[1:] * (2 * padding + 1)) - padding)
-        one, zero = tf.ones_like(shift_x), tf.zeros_like(shift_x)
-        transform = tf.stack(
+    def augment(images: Tensor, seed: Tensor) -> Tensor:
+        width = images.shape[2]
+        draws = backend.uniform((3, ops.shape(images)[0]), seed)
+        mirrored = ops.cast(draws[0] < 0.5, "float32")
+        shift_x, shift_y = (ops.floor(draw * (2 * padding + 1)) - padding for draw in (draws[1], draws[2]))
+        one, zero = ops.ones_like(shift_x), ops.zeros_like(shift_x)
+        transform = ops.stack(
             [1 - 2 * mirrored, zero, mirrored * (width - 1) + shift_x, zero, one, shift_y, zero, zero], axis=1
         )
         return keras.ops.image.affine_transform(images, transform, interpolation="nearest", fill_mode="constant")
@@ -98,16 +105,54 @@ def random_crop(side: int) -> Augment:
     if side < 1:
         raise ValueError(f"Expected a side of at least 1 pixel. Received: side={side}")
 
-    def augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def augment(images: Tensor, seed: Tensor) -> Tensor:
         height, width = images.shape[1], images.shape[2]
         if min(height, width) < side:
             raise ValueError(f"Expected images of at least {side} pixels. Received: shape={tuple(images.shape)}")
-        room = tf.constant([[height - side + 1], [width - side + 1]], tf.float32)
-        corners = tf.cast(tf.random.stateless_uniform((2, tf.shape(images)[0]), seed) * room, tf.int32)
-        rows, columns = (corner[:, None] + tf.range(side) for corner in tf.unstack(corners))
-        return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+        count = ops.shape(images)[0]
+        draws = backend.uniform((2, count), seed)
+        top = ops.cast(draws[0] * float(height - side + 1), "int32")
+        left = ops.cast(draws[1] * float(width - side + 1), "int32")
+        first = ops.arange(count, dtype="int32") * (height * width) + top * width + left
+        square = ops.reshape(ops.arange(side, dtype="int32")[:, None] * width + ops.arange(side, dtype="int32"), (-1,))
+        pixels = ops.take(ops.reshape(images, (-1, images.shape[-1])), first[:, None] + square, axis=0)
+        return ops.reshape(pixels, (-1, side, side, images.shape[-1]))
 
     return augment
+
+
+def mixup(strength: float, classes: int) -> Blend:
+    """Return what blends each image of a batch with the one before it, and their labels in the same share.
+
+    The share is drawn for each batch from Beta(strength, strength). The batches are shuffled, so that the image before
+    is any image.
+
+    Args:
+        strength: above 0; small ones leave most batches nearly as they are.
+        classes: how many there are.
+
+    Returns:
+        `(images (b, h, w, c), labels (b,) int, seed (2,) int32) -> images float32, labels (b, classes) float32`.
+
+    Raises:
+        ValueError: a strength that is not positive, or fewer than 2 classes.
+
+    Reference: Zhang et al. 2018, arXiv:1710.09412, section 2 and the listing in figure 1.
+    """
+    if not 0 < strength < float("inf") or classes < 2:
+        raise ValueError(f"Expected a finite strength above 0 and 2 classes. Received: {strength=}, {classes=}")
+
+    places = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    quantiles = stats.beta.ppf(places, strength, strength).astype(np.float32)  # so that any backend can draw from it
+
+    def blend(images: Tensor, labels: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
+        place = ops.cast(backend.uniform((), seed) * QUANTILES, "int32")
+        share = ops.take(quantiles, ops.minimum(place, QUANTILES - 1))
+        parts = ops.cast(images, "float32"), ops.one_hot(labels, classes, dtype="float32")
+        images, labels = (share * part + (1 - share) * ops.roll(part, 1, axis=0) for part in parts)
+        return images, labels
+
+    return blend
 
 
 def training_batches(
@@ -115,38 +160,106 @@ def training_batches(
     batch_size: int,
     seed: int,
     augment: Augment | None = None,
-) -> tf.data.Dataset:
-    """Return shuffled batches of a training set; their order depends on `seed`, Keras' global seed and the epoch alone.
+    blend: Blend | None = None,
+) -> Any:
+    """Return shuffled batches of a training set, in an order that follows from `seed` and the epoch.
+
+    On TensorFlow it follows from Keras' global seed, too.
 
     Args:
         data: inputs `(n, ...)` and integer labels `(n,)`; after them the weight of each, `(n,)`, or None.
         batch_size: inputs in a batch; the last of an epoch may have fewer.
         seed: of the order, and of the seeds that `augment` gets.
         augment: applied to each batch with a seed of that batch; None gives the inputs as they are.
+        blend: the same, to inputs and labels, after `augment`.
+
+    Returns:
+        What `fit` takes: a `tf.data.Dataset` on TensorFlow, `Batches` elsewhere, in another order.
+
+    Raises:
+        ValueError: weights for batches that are blended.
     """
     inputs, labels, *weights = data
+    if blend is not None and any(part is not None for part in weights):
+        raise ValueError("Expected no weights of images that are blended. Received: weights")
     parts = inputs, labels.astype(np.int32), *(part for part in weights if part is not None)
-    batches = tf.data.Dataset.from_tensor_slices(parts)
-    batches = batches.shuffle(len(inputs), seed=seed).batch(batch_size)
+    make = _pipeline if backend.NAME == "tensorflow" else Batches
+    return make(parts, batch_size, seed, augment, blend)
+
+
+class Batches(keras.utils.PyDataset):
+    """The batches of `training_batches` where there is no TensorFlow; the arguments are the same."""
+
+    def __init__(
+        self,
+        parts: tuple[np.ndarray, ...],
+        batch_size: int,
+        seed: int,
+        augment: Augment | None = None,
+        blend: Blend | None = None,
+    ) -> None:
+        super().__init__()
+        self._parts, self._batch_size, self._augment, self._blend = parts, batch_size, augment, blend
+        self._random = np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return -(-len(self._parts[0]) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        inputs, *rest = (part[chosen] for part in self._parts)
+        seed = ops.convert_to_tensor(self._seeds[index])
+        if self._augment is not None:
+            inputs = ops.convert_to_numpy(self._augment(ops.convert_to_tensor(inputs, "float32"), seed))
+        if self._blend is not None:
+            inputs, *rest = map(ops.convert_to_numpy, self._blend(inputs, rest[0], seed + 1))
+        return inputs, *rest
+
+    def on_epoch_end(self) -> None:
+        """Draw the order of the next epoch, and a seed for each of its batches."""
+        self._order = self._random.permutation(len(self._parts[0]))
+        self._seeds = self._random.integers(2**31, size=(len(self), 2), dtype=np.int32)
+
+
+def _pipeline(
+    parts: tuple[np.ndarray, ...], batch_size: int, seed: int, augment: Augment | None, blend: Blend | None
+) -> Any:
+    """Return the batches as TensorFlow makes them, augmented side by side."""
+    import tensorflow as tf  # late: other backends do without it
+
+    batches = tf.data.Dataset.from_tensor_slices(parts).shuffle(len(parts[0]), seed=seed).batch(batch_size)
     if augment is not None:
         seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
 
-        def apply(batch: tuple[tf.Tensor, ...], seed_of_batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def apply(batch: tuple[Tensor, ...], seed_of_batch: Tensor) -> tuple[Tensor, ...]:
             images, *rest = batch
             return augment(tf.cast(images, tf.float32), tf.cast(seed_of_batch, tf.int32)), *rest
 
         batches = tf.data.Dataset.zip(batches, seeds).map(
             apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
+    if blend is not None:
+        mixed = blend
+        seeds = tf.data.Dataset.random(seed=seed + 1, rerandomize_each_iteration=True).batch(2, drop_remainder=True)
+
+        def apply_blend(batch: tuple[Tensor, Tensor], seed_of_batch: Tensor) -> tuple[Tensor, Tensor]:
+            return mixed(*batch, tf.cast(seed_of_batch, tf.int32))
+
+        batches = tf.data.Dataset.zip(batches, seeds).map(
+            apply_blend, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
     return untuned(batches.prefetch(2))
 
 
-def untuned(batches: tf.data.Dataset) -> tf.data.Dataset:
-    """Return the same batches without tf.data's self-tuning, whose thread the end of a `fit` may wait for.
+def untuned(batches: Any) -> Any:
+    """Return the batches of a `tf.data.Dataset` without its self-tuning, whose thread the end of a `fit` may wait for.
 
     That thread sleeps for 10 ms, then 20, 40 and so on, and nothing wakes it: a `fit` that could be over after 1.05 s
     returned after 1.27 s, the end of the seventh sleep.
     """
+    import tensorflow as tf  # late: other backends do without it
+
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.with_options(options)

@@ -10,12 +10,13 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 from sklearn.metrics import roc_auc_score
 
-from tlkeras import graph
+from tlkeras import backend, graph
+from tlkeras.backend import Tensor
 from tlkeras.checks import check_images
-from tlkeras.transfer.features import inference_batch, side_by_side
+from tlkeras.transfer.features import inference_batch
 from tlkeras.transfer.inputs import read
 
 KEPT_BYTES = 2**28  # of a validation set that stays in memory as tensors
@@ -27,7 +28,7 @@ class UndefinedMetricWarning(UserWarning):
 
 
 class Evaluator:
-    """Mean cross-entropy (nats) and accuracy of `model` over a data set; traced once.
+    """Mean cross-entropy (nats) and accuracy of `model` over a data set; compiled once.
 
     Args:
         model: classifier with softmax or logit outputs, or one output of a sigmoid or its logit, for two classes.
@@ -36,21 +37,19 @@ class Evaluator:
 
     def __init__(self, model: keras.Model, most: int = 1000) -> None:
         single, from_logits = graph.classifier_outputs(model)
-        self.batch_size, forward = inference_batch(model, most), side_by_side(model)
+        self.batch_size, forward = inference_batch(model, most), backend.side_by_side(model)
 
-        @tf.function(reduce_retracing=True)
-        def sums(inputs: tf.Tensor, labels: tf.Tensor, *weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            outputs = tf.cast(forward(inputs), tf.float32)
+        def sums(inputs: Tensor, labels: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            outputs = ops.cast(forward(inputs), "float32")
             if single:  # of class 1; that of class 0 stands before it
-                outputs = tf.concat([outputs * 0 if from_logits else 1 - outputs, outputs], axis=-1)
+                outputs = ops.concatenate([outputs * 0 if from_logits else 1 - outputs, outputs], axis=-1)
             losses = keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=from_logits)
             losses = losses * weights[0] if weights else losses
-            hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), labels)
-            probabilities = tf.nn.softmax(outputs) if from_logits else outputs
-            return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32)), probabilities
+            hits = ops.cast(ops.argmax(outputs, axis=-1) == labels, "float32")
+            probabilities = ops.softmax(outputs) if from_logits else outputs
+            return ops.sum(losses), ops.sum(hits), probabilities
 
-        self._sums = sums
-        self._graphs: dict[tuple, Callable] = {}
+        self._sums = backend.compiled(sums, model)
 
     def __call__(
         self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
@@ -63,30 +62,23 @@ class Evaluator:
 
     def batches(
         self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
-    ) -> Iterator[tuple[tf.Tensor, ...]]:
+    ) -> Iterator[tuple[Tensor, ...]]:
         """Cut a data set into tensors."""
         for start in range(0, len(inputs), self.batch_size):
             part = slice(start, start + self.batch_size)
-            factors = () if weights is None else (tf.constant(weights[part], tf.float32),)
-            yield tf.constant(inputs[part]), tf.constant(labels[part], tf.int32), *factors
+            arrays = inputs[part], labels[part].astype(np.int32), *(() if weights is None else (weights[part],))
+            yield tuple(map(ops.convert_to_tensor, arrays))
 
-    def scored(self, batches: Iterable[tuple[tf.Tensor, ...]]) -> tuple[float, float, np.ndarray]:
+    def scored(self, batches: Iterable[tuple[Tensor, ...]]) -> tuple[float, float, np.ndarray]:
         """Return loss, accuracy, and the probabilities of each input, float32 `(n, classes)`."""
         total, parts = np.zeros(2), []
         for batch in batches:
-            *sums, outputs = self._traced(batch)(*batch)
+            *sums, outputs = self._sums(*batch)
             total += [float(part) for part in sums]
-            parts.append(outputs.numpy())
+            parts.append(ops.convert_to_numpy(outputs))
         probabilities = np.concatenate(parts)
         loss, accuracy = total / len(probabilities)
         return float(loss), float(accuracy), probabilities
-
-    def _traced(self, batch: tuple[tf.Tensor, ...]) -> Callable:
-        """Return the graph for tensors of these shapes; TensorFlow warns of functions that are traced when called."""
-        shapes = tuple(tensor.shape for tensor in batch)
-        if shapes not in self._graphs:
-            self._graphs[shapes] = self._sums.get_concrete_function(*batch)
-        return self._graphs[shapes]
 
 
 class Validation(keras.callbacks.Callback):

@@ -5,17 +5,15 @@ trained part. `split` finds the last place where nothing that trains, or is rand
 """
 
 import hashlib
-import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tlkeras import graph, startup
+from tlkeras import backend, graph
+from tlkeras.backend import Tensor
 from tlkeras.data import fingerprint as data_fingerprint
 from tlkeras.models.weights import fingerprint
 
@@ -72,7 +70,7 @@ class FeatureCache:
         self.hits = self.misses = 0
 
     def features(
-        self, base: keras.Model, images: np.ndarray, forward: Callable[[tf.Tensor], tf.Tensor] | None = None
+        self, base: keras.Model, images: np.ndarray, forward: Callable[[np.ndarray], Tensor] | None = None
     ) -> np.ndarray:
         """Return `base(images)` in inference mode, float, `(n, ...)`; computed once for the same base and images.
 
@@ -109,35 +107,14 @@ def inference_batch(model: keras.Model, most: int = 1000) -> int:
     return max(1, min(most, MAP_BYTES // (4 * max(sizes))))
 
 
-def compiled_forward(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return `model` in inference mode as one graph: half the time of `predict` for a small network, no pipeline."""
-    return tf.function(side_by_side(model), reduce_retracing=True)
+def compiled_forward(model: keras.Model) -> Callable[[np.ndarray], Tensor]:
+    """Return `model` in inference mode, compiled: half the time of `predict` for a small network, no pipeline."""
+    return backend.compiled(backend.side_by_side(model), model)
 
 
-def side_by_side(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return `model` in inference mode; inside a graph, parts of the batch `(n, ...)` run on one core each.
-
-    Only where an operation has one thread (see `startup.quiet_start`); else each takes all cores, one after the other.
-    """
-    parts = 1 if tf.config.list_physical_devices("GPU") else startup.idle_cores()
-
-    def forward(batch: tf.Tensor) -> tf.Tensor:
-        if parts == 1:
-            return model(batch, training=False)
-        count = tf.shape(batch)[0]
-        missing = tf.maximum(parts - count, 0)  # no part may be empty: TensorFlow's convolutions fail on that
-        padded = tf.pad(batch, [[0, missing], *([[0, 0]] * (len(batch.shape) - 1))])
-        ends = [(count + missing) * part // parts for part in range(parts + 1)]
-        outputs = [model(padded[a:b], training=False) for a, b in itertools.pairwise(ends)]
-        return tf.concat(outputs, axis=0)[:count]
-
-    return forward
-
-
-def _in_batches(forward: Any, images: np.ndarray, size: int) -> np.ndarray:
-    any_number = forward.get_concrete_function(tf.TensorSpec((None, *images.shape[1:]), images.dtype))
-    batches = [tf.constant(images[i : i + size]) for i in range(0, len(images), size)]
-    return np.concatenate([any_number(batch).numpy() for batch in batches])
+def _in_batches(forward: Callable[[np.ndarray], Tensor], images: np.ndarray, size: int) -> np.ndarray:
+    batches = (images[start : start + size] for start in range(0, len(images), size))
+    return np.concatenate([keras.ops.convert_to_numpy(forward(batch)) for batch in batches])
 
 
 SHARED = FeatureCache()  # one per process: the draws of a study share the validation set and the frozen base

@@ -9,11 +9,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from tlkeras import checks, graph
 from tlkeras.transfer import features
-from tlkeras.transfer.batches import Augment, training_batches
+from tlkeras.transfer.batches import Augment, mixup, training_batches
 from tlkeras.transfer.callbacks import BestCheckpoint, Watched, check_monitor, fresh
 from tlkeras.transfer.evaluation import Metric, Validation
 from tlkeras.transfer.freezing import compile_classifier, freeze, prove_moves, snapshot
@@ -102,8 +102,8 @@ def finetune(
     Raises:
         ValueError: unknown layers, monitor, mode or `keep`, `keep="best"` without a folder, two phases of one name,
             metrics named as what is logged anyway, images and labels that do not fit the model (see `inputs.read`),
-            classes of other names in validation, multipliers for layers that do not train, or `keep="best"` where no
-            epoch has a value of `monitor`.
+            classes of other names in validation, multipliers for layers that do not train, weights or a single output
+            in a phase with mixup, or `keep="best"` where no epoch has a value of `monitor`.
         FreezingError: what should be frozen moved, or what should train did not.
     """
     _check_options(keep, checkpoints, batch_size, validation_every, phases)
@@ -121,11 +121,12 @@ def finetune(
             model, phase.train, optimizer=optimizer, steps_per_execution=at_once, expect=phase.expect
         )
         best = _checkpoint(model, phase, checkpoints, monitor, mode, held, metrics)
-        part, inputs, held_out = _cached(model, data, held, None if views else cache)
+        blend = mixup(phase.mixup, graph.num_classes(model)) if phase.mixup else None
+        part, inputs, held_out = _cached(model, data, held, None if views or blend else cache)
         history.cached[phase.name] = part is not model
-        batches, before = training_batches(inputs, batch_size, seed + 1000 * number, views), snapshot(model)
-        if part is not model:
-            compile_classifier(part, optimizer, at_once)
+        batches, before = training_batches(inputs, batch_size, seed + 1000 * number, views, blend), snapshot(model)
+        if part is not model or blend:
+            compile_classifier(part, optimizer, at_once, shares=blend is not None)
         check = _validation(part, held_out, validation_every, metrics)
         others = further() if part is model else [Watched(further(), model)]
         watching = [callback for callback in (check, *others, best) if callback]  # `check` fills the logs first
@@ -183,7 +184,7 @@ def _check_images(model: keras.Model, images: np.ndarray, augment: Augment | Non
     shape, wanted = images.shape[1:], model.input_shape[1:]
     if augment is None or _is_taken(shape, wanted):
         return checks.check_images(model, images)
-    view = tuple(augment(tf.cast(images[:1], tf.float32), tf.zeros(2, tf.int32)).shape[1:])
+    view = tuple(augment(ops.cast(images[:1], "float32"), ops.zeros(2, "int32")).shape[1:])
     if not _is_taken(view, wanted):
         raise ValueError(f"Expected views of shape {wanted}. Received: {view}, out of images of shape {shape}")
     checks.check_images(model, images, shape=shape)

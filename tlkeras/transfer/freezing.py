@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from tlkeras import graph
+from tlkeras import backend, graph
 
 Train = str | int | Sequence[str]  # "all", "head", how many of the last layers, or names of layers
 Snapshot = dict[str, list[np.ndarray]]  # the weights of each layer, by its name
@@ -92,25 +92,35 @@ def freeze(
     return count
 
 
-def compile_classifier(model: keras.Model, optimizer: keras.optimizers.Optimizer, steps_per_execution: int = 1) -> None:
-    """Compile with cross-entropy on integer labels and accuracy; XLA stays off, it slows small networks on a CPU.
+def compile_classifier(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, steps_per_execution: int = 1, shares: bool = False
+) -> None:
+    """Compile with cross-entropy on integer labels and accuracy; XLA only where JAX needs it: it slows small networks.
+
+    Args:
+        model: a classifier.
+        optimizer: a fresh one, or one that was built for the same weights.
+        steps_per_execution: batches per compiled call.
+        shares: the labels are no integers but the share of each class, `(n, classes)`.
 
     Raises:
-        ValueError: as `graph.classifier_outputs` does, and what `optimizer` refuses to train.
+        ValueError: as `graph.classifier_outputs` does, what `optimizer` refuses to train, and shares for one output.
     """
     single, from_logits = graph.classifier_outputs(model)
-    entropy = keras.losses.BinaryCrossentropy if single else keras.losses.SparseCategoricalCrossentropy
-    accuracy = (
-        keras.metrics.BinaryAccuracy("accuracy", threshold=0.0 if from_logits else 0.5)
-        if single
-        else keras.metrics.SparseCategoricalAccuracy("accuracy")
-    )
+    if single and shares:
+        raise ValueError(f"Expected an output for each class. Received: one output of {model.name!r}, for two classes")
+    losses, metrics = keras.losses, keras.metrics
+    entropy = losses.CategoricalCrossentropy if shares else losses.SparseCategoricalCrossentropy
+    accuracy = (metrics.CategoricalAccuracy if shares else metrics.SparseCategoricalAccuracy)("accuracy")
+    if single:
+        entropy = losses.BinaryCrossentropy
+        accuracy = metrics.BinaryAccuracy("accuracy", threshold=0.0 if from_logits else 0.5)
     model.compile(
         optimizer=optimizer,
         loss=entropy(from_logits=from_logits),
         metrics=[accuracy],
-        steps_per_execution=steps_per_execution,
-        jit_compile=False,
+        steps_per_execution=1 if backend.NAME == "torch" else steps_per_execution,  # Keras refuses more there
+        jit_compile=backend.NAME == "jax",
     )
     # All variables exist now: where `fit` makes some in its compiled step, it traces that twice, and TensorFlow never
     # frees the first graph (10 MB for TomiNet).

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tlkeras import checks, graph
 from tlkeras.data import splits
@@ -177,7 +176,8 @@ def _gathered(batches: Iterable) -> list[np.ndarray]:
 
 
 def _iterated(batches: Any) -> Iterable:
-    endless = isinstance(batches, tf.data.Dataset) and batches.cardinality() == tf.data.INFINITE_CARDINALITY
+    # tf.data.INFINITE_CARDINALITY is -1; its data sets need no TensorFlow here.
+    endless = hasattr(batches, "cardinality") and int(batches.cardinality()) == -1
     if endless or (isinstance(batches, keras.utils.PyDataset) and batches.num_batches is None):
         raise ValueError(f"Expected a data set with an end, one without `repeat()`. Received: {batches!r}")
     if isinstance(batches, keras.utils.PyDataset):

@@ -29,6 +29,10 @@ class Phase:
         augment: whether the augmentation given to `finetune` applies; a phase without one can use cached features.
         drop_every: epochs between two steps of the rate.
         multipliers: of the rate, by layer, see `LayerwiseAdam`; None is 1 for each.
+        pull: strength of the penalty on the distance from the weights at the start of the phase, by layer, see
+            `PulledAdam`; None is 0 for each.
+        decay: strength of the same penalty on the distance from zero.
+        mixup: strength of the blending of images, see `batches.mixup`; 0 for none. Features are not cached then.
     """
 
     name: str
@@ -40,8 +44,13 @@ class Phase:
     augment: bool = True
     drop_every: int = 7
     multipliers: Mapping[str, float] | None = None
+    pull: Mapping[str, float] | None = None
+    decay: Mapping[str, float] | None = None
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.mixup < np.inf:
+            raise ValueError(f"Expected a finite mixup of at least 0. Received: mixup={self.mixup}")
         if min(self.epochs, self.drop_every) < 1 or self.learning_rate <= 0 or self.schedule not in SCHEDULES:
             raise ValueError(
                 f"Expected epochs and drop_every >= 1, learning_rate > 0, and a schedule out of {SCHEDULES}. "
@@ -56,6 +65,8 @@ def two_phases(head_epochs: int = 35, all_epochs: int = 15, learning_rate: float
 
 def optimizer_for(phase: Phase, steps: int) -> keras.optimizers.Optimizer:
     """Return a fresh Adam for a phase of `steps` batches an epoch."""
+    if phase.pull or phase.decay:
+        return PulledAdam(_rate(phase, steps), phase.multipliers, phase.pull, phase.decay)
     if phase.multipliers:
         return LayerwiseAdam(_rate(phase, steps), phase.multipliers)
     return keras.optimizers.Adam(_rate(phase, steps))
@@ -97,8 +108,8 @@ class LayerwiseAdam(keras.optimizers.Adam):
         **options: Any,
     ) -> None:
         super().__init__(learning_rate, **options)
-        factors = {name: float(factor) for name, factor in (multipliers or {}).items()}
-        if not all(0 <= factor < np.inf for factor in factors.values()) or self.weight_decay:
+        factors = _numbers(multipliers)
+        if not _are_factors(factors) or self.weight_decay:
             raise ValueError(
                 "Expected finite multipliers of at least 0, and no weight decay. "
                 f"Received: {factors}, weight_decay={self.weight_decay}"
@@ -107,12 +118,8 @@ class LayerwiseAdam(keras.optimizers.Adam):
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Refuse multipliers of layers that are not trained."""
-        layers = [variable.path.split("/")[:-1] for variable in variables]
-        known = list(dict.fromkeys(name for names in layers for name in names))
-        unknown = [name for name in self.multipliers if name not in known]
-        if unknown:
-            raise ValueError(f"Expected multipliers for trained layers, out of {known}. Received: {unknown}")
-        factors = [[self.multipliers.get(name, 1.0) for name in names] for names in layers]
+        _check_trained("multipliers", self.multipliers, variables)
+        factors = [[self.multipliers.get(name, 1.0) for name in _layers(variable)] for variable in variables]
         self._factors = tuple(math.prod(nested) for nested in factors)
         super().build(variables)
 
@@ -127,6 +134,92 @@ class LayerwiseAdam(keras.optimizers.Adam):
     def get_config(self) -> dict:
         """Return what builds the same optimizer again."""
         return {**super().get_config(), "multipliers": dict(self.multipliers)}
+
+
+@keras.saving.register_keras_serializable(package="tlkeras")
+class PulledAdam(LayerwiseAdam):
+    """Adam on a loss with a penalty on the distance of weights from where they started (L2-SP).
+
+    The penalty is half the strength times the squared distance. Its gradient is added to that of the loss before Adam
+    scales it; the penalty itself is in no logged loss.
+
+    Args:
+        learning_rate: see `LayerwiseAdam`.
+        multipliers: of the rate, see `LayerwiseAdam`.
+        pull: layer -> strength of the penalty on the distance from the weights at the first build.
+        decay: layer -> strength of the penalty on the distance from zero, as for a new layer.
+        options: further arguments of Adam, but no weight decay.
+
+    Raises:
+        ValueError: as `LayerwiseAdam` does, also of `pull` and `decay`, and for a layer that is in both.
+
+    Reference: Li, Grandvalet and Davoine 2018, arXiv:1802.01483, equation 2.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-3,
+        multipliers: Mapping[str, float] | None = None,
+        pull: Mapping[str, float] | None = None,
+        decay: Mapping[str, float] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(learning_rate, multipliers, **options)
+        self.pull, self.decay = _numbers(pull), _numbers(decay)
+        if not _are_factors(self.pull) or not _are_factors(self.decay) or self.pull.keys() & self.decay.keys():
+            raise ValueError(
+                "Expected finite strengths of at least 0, and no layer both pulled and decayed. "
+                f"Received: pull={self.pull}, decay={self.decay}"
+            )
+        self._starts: list[keras.Variable] = []
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Remember where the weights are; refuse strengths for layers that are not trained."""
+        for name, strengths in (("pull", self.pull), ("decay", self.decay)):
+            _check_trained(name, strengths, variables)
+        super().build(variables)
+        both = {**self.pull, **self.decay}
+        self._strengths = tuple(sum(both.get(name, 0.0) for name in _layers(variable)) for variable in variables)
+        if not self._starts:
+            self._starts = [self._start(variable) for variable in variables]
+
+    def _start(self, variable: keras.Variable) -> keras.Variable:
+        """Return what a variable is pulled to: a copy, or zeros."""
+        start = self.add_variable_from_reference(variable, name="start")
+        if self.pull.keys() & set(_layers(variable)):
+            start.assign(variable)
+        return start
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Step down the loss and the penalty."""
+        index = graph.variable_index(self, variable)
+        if self._strengths[index]:
+            gradient = gradient + self._strengths[index] * keras.ops.subtract(variable, self._starts[index])
+        super().update_step(gradient, variable, learning_rate)
+
+    def get_config(self) -> dict:
+        """Return what builds the same optimizer again."""
+        return {**super().get_config(), "pull": dict(self.pull), "decay": dict(self.decay)}
+
+
+def _numbers(by_layer: Mapping[str, float] | None) -> dict[str, float]:
+    return {name: float(value) for name, value in (by_layer or {}).items()}
+
+
+def _are_factors(by_layer: Mapping[str, float]) -> bool:
+    return all(0 <= value < np.inf for value in by_layer.values())
+
+
+def _layers(variable: keras.Variable) -> list[str]:
+    """Return the names of the layers that a variable is nested in, outermost first."""
+    return variable.path.split("/")[:-1]
+
+
+def _check_trained(what: str, by_layer: Mapping[str, float], variables: list[keras.Variable]) -> None:
+    known = list(dict.fromkeys(name for variable in variables for name in _layers(variable)))
+    unknown = [name for name in by_layer if name not in known]
+    if unknown:
+        raise ValueError(f"Expected {what} for trained layers, out of {known}. Received: {unknown}")
 
 
 def graded(model: keras.Model, first: float) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Train a source network and describe it: one verb for every network whose weights are shipped, and for yours."""
 
+import importlib.metadata
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -8,8 +9,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from tlkeras import backend
 from tlkeras.data import Dataset, splits
 from tlkeras.models import weights
 from tlkeras.transfer.batches import Augment
@@ -99,7 +100,7 @@ def pretrain(
         "test_loss": round(loss, 4),
         "history": dict(history),
         "seconds": round(seconds, 1),
-        "versions": {"keras": keras.__version__, "tensorflow": tf.__version__, "numpy": np.__version__},
+        "versions": {name: importlib.metadata.version(name) for name in ("keras", backend.NAME, "numpy")},
         **(facts or {}),
     }
     if path:

@@ -1,4 +1,7 @@
-"""The three ways to fine-tune a pretrained network, alike for every network; and which one to choose for which data."""
+"""Ways to fine-tune a pretrained network, alike for every network; and which one to choose for which data.
+
+Three are those of the slides; those of later papers are described in `further`.
+"""
 
 import math
 from collections.abc import Mapping
@@ -8,20 +11,22 @@ from typing import Any
 import keras
 
 from tlkeras import graph
+from tlkeras.transfer import further
 from tlkeras.transfer.finetune import Callbacks, History, finetune
 from tlkeras.transfer.freezing import trained_layers
+from tlkeras.transfer.further import CONVOLUTIONS
 from tlkeras.transfer.inputs import Data
 from tlkeras.transfer.phases import Phase
 
 STRATEGIES = ("train_all", "freeze_some", "freeze_base")  # 1, 2 and 3 of report 001, page 6
+AT_ONCE = ("freeze_base", "direct")  # in a single phase
 UPPER_SHARE = 0.25  # of the convolutions; not stated. SqueezeNet: fire8 and fire9; VGG16: block5
 SMALL_BELOW = 1_000  # images of a class; report 001, page 13
 SIMILAR_FROM = 0.5  # not stated: the figure has two halves
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
 
 
 class UnknownStrategyError(ValueError):
-    """Not one of `STRATEGIES`."""
+    """Not one of `STRATEGIES`, nor of those in `further`."""
 
 
 class SimilarityError(ValueError):
@@ -38,17 +43,19 @@ def layers_to_train(model: keras.Model, strategy: str, *, upper_share: float = U
     Args:
         model: a flat classifier: a convolutional base, then dense layers or one last convolution.
         strategy: "train_all", "freeze_some" (trains the classifier and the uppermost convolutions, with the batch
-            normalisation that follows them), or "freeze_base" (trains the classifier alone).
+            normalisation that follows them), or "freeze_base" (trains the classifier alone); or one of `further`.
         upper_share: of the base's convolutions that "freeze_some" trains, 0..1; at least one.
 
     Raises:
-        UnknownStrategyError: not one of `STRATEGIES`.
-        ValueError: a share outside 0..1, a model without a convolution below its classifier, or a subclassed one.
+        UnknownStrategyError: not one of `STRATEGIES`, nor of those in `further`; or a block that there is not.
+        ValueError: a share outside 0..1, a model without a convolution below its classifier, or a subclassed one; for
+            "surgical_1" and so on, one of no fixed input size.
 
     Reference: report 001, pages 6 to 9.
     """
-    if strategy not in STRATEGIES:
-        raise UnknownStrategyError(f"Expected a strategy out of {STRATEGIES}. Received: strategy={strategy!r}")
+    block = further.block_number(strategy)
+    if strategy not in (*STRATEGIES, *further.WHOLE) and not block:
+        raise _unknown(strategy)
     if not 0 <= upper_share <= 1:
         raise ValueError(f"Expected a share from 0 to 1. Received: upper_share={upper_share}")
     graph.functional(model)
@@ -57,8 +64,24 @@ def layers_to_train(model: keras.Model, strategy: str, *, upper_share: float = U
     below = [i for i, name in enumerate(names[:start]) if isinstance(model.get_layer(name), CONVOLUTIONS)]
     if not below:
         raise ValueError(f"Expected a convolutional base below the classifier. Received: layers {names}")
+    if block:
+        return _block(model, strategy, names[:start]) + names[start:]
     upper = below[-max(1, round(upper_share * len(below)))]
-    return names[{"train_all": 0, "freeze_some": upper, "freeze_base": start}[strategy] :]
+    return names[{"freeze_some": upper, "freeze_base": start}.get(strategy, 0) :]
+
+
+def _unknown(strategy: str, blocks: str = "N") -> UnknownStrategyError:
+    known = (*STRATEGIES, *further.WHOLE, f"{further.SURGICAL}{blocks}")
+    return UnknownStrategyError(f"Expected a strategy out of {known}. Received: strategy={strategy!r}")
+
+
+def _block(model: keras.Model, strategy: str, base: list[str]) -> list[str]:
+    """Return the layers of the block that a surgical strategy names."""
+    blocks = further.blocks(model, base)
+    number = further.block_number(strategy)
+    if number > len(blocks):
+        raise _unknown(strategy, f"1..{len(blocks)}")
+    return blocks[number - 1]
 
 
 def classifier_layers(model: keras.Model) -> list[str]:
@@ -91,20 +114,26 @@ def phases(
         epochs: passes of the main phase.
         learning_rate: of Adam where pretrained layers move. Small, so that they are not distorted (report 001, p. 11):
             at 1e-3, trainings of all SqueezeNet can die (notebook 03).
-        head_epochs: passes over the classifier alone before; 0 for none. Where the base stays frozen they are added
-            to `epochs`, so that all strategies see the images equally often.
+        head_epochs: passes over the classifier alone before; 0 for none. Where the base stays frozen, or moves from
+            the start ("direct"), they are added to `epochs`, so that all strategies see the images equally often.
         head_rate: of Adam where the classifier alone moves.
         schedule: "constant", or "cosine" (falls to zero over each phase).
         upper_share: see `layers_to_train`.
 
     Raises:
         UnknownStrategyError, ValueError: as `layers_to_train` and `Phase` do.
+        ValueError: "lp_ft" without `head_epochs`.
     """
-    chosen = layers_to_train(model, strategy, upper_share=upper_share)
-    if strategy == "freeze_base":
-        return (Phase(strategy, chosen, head_epochs + epochs, head_rate, schedule),)
-    main = Phase(strategy, chosen, epochs, learning_rate, schedule)
-    return (Phase("head", classifier_layers(model), head_epochs, head_rate, schedule), main) if head_epochs else (main,)
+    chosen, classifier = layers_to_train(model, strategy, upper_share=upper_share), classifier_layers(model)
+    if strategy == "lp_ft" and head_epochs < 1:
+        raise ValueError(f"Expected epochs of the classifier alone for 'lp_ft'. Received: head_epochs={head_epochs}")
+    if strategy in AT_ONCE:
+        rate = head_rate if strategy == "freeze_base" else learning_rate
+        return (Phase(strategy, chosen, head_epochs + epochs, rate, schedule),)
+    base = [name for name in trained_layers(model, "all") if name not in classifier]
+    changed = further.changes(model, strategy, base, classifier)
+    main = Phase(strategy, chosen, epochs, learning_rate, schedule, **changed)
+    return (Phase("head", classifier, head_epochs, head_rate, schedule), main) if head_epochs else (main,)
 
 
 def adapt(
@@ -122,7 +151,7 @@ def adapt(
     sample_weight: Any = None,
     class_weight: Mapping[Any, float] | None = None,
 ) -> History:
-    """Fine-tune a pretrained classifier in place by one of the three strategies.
+    """Fine-tune a pretrained classifier in place by one of the strategies.
 
     Frozen parts run once (cached features); afterwards frozen layers are proven unmoved. For more, such as
     augmentation or checkpoints, give `phases` to `finetune`.

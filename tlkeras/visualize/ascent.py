@@ -13,19 +13,19 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import KerasTensor, ops
 
-from tlkeras import graph
+from tlkeras import backend, graph
 from tlkeras._files import progress
+from tlkeras.backend import Tensor
 from tlkeras.visualize import objectives, transforms
-from tlkeras.visualize.images import Fourier, Pixels, each
+from tlkeras.visualize.images import Fourier, Pixels
 from tlkeras.visualize.objectives import Forward, Objective, Term
 from tlkeras.visualize.transforms import Transform
 
 MEMORY = 2**29  # bytes for the activations and gradients of one batch
 WIDEST = 16  # pictures in a batch; more are hardly faster on a CPU
 COPIES = 4  # of each activation in memory: itself, its gradient, and what kernels keep meanwhile
-READ = ("Const", "ReadVariableOp", "Placeholder", "Identity", "NoOp")  # weights, and operations that copy nothing
 
 MOMENTUM, SECOND_MOMENTUM, TINY = 0.9, 0.999, 1e-8  # Kingma and Ba 2015, Adam, arXiv:1412.6980
 # Gradients of float16 layers would underflow; a power of two changes no digit of the others.
@@ -34,8 +34,8 @@ TRANSFORM_SEED = 1_000_003  # other numbers than the noise at the start has
 MOST_SEED = 2**31 - 1 - TRANSFORM_SEED  # int32
 
 Shape = tuple[int, int, int]  # height, width, channels of a picture
-Score = Callable[[tf.Tensor, Sequence[tf.Tensor]], tf.Tensor]  # pictures (n, *Shape) in 0..1, targets -> (n,) float32
-Penalty = Callable[[tf.Tensor], tf.Tensor]  # pictures (n, *Shape) in 0..1 -> (n,) float32
+Score = Callable[[Tensor, Sequence[Tensor]], Tensor]  # pictures (n, *Shape) in 0..1, targets -> (n,) float32
+Penalty = Callable[[Tensor], Tensor]  # pictures (n, *Shape) in 0..1 -> (n,) float32
 
 
 class NotFiniteError(ValueError):
@@ -150,9 +150,10 @@ def prepare(
     targets, batches = main.targets, places(main.targets, width)
     rows = [_row_a_picture(look.targets, len(targets))[np.maximum(batches, 0)] for look in looks]
     compiled = _compile(
+        model,
         _score(looks, value_range),
         _penalty([(weight, term) for weight, term in objective.terms if not term.source]),
-        [tf.TensorSpec(part.shape[1:], part.dtype) for part in rows],
+        [KerasTensor(part.shape[1:], part.dtype) for part in rows],
         shape,
         parametrization,
         robust_to,
@@ -217,13 +218,11 @@ def _score(looks: Sequence[_Look], value_range: tuple[float, float]) -> Score:
     """Return the sum of the terms that look at the model."""
     low, high = value_range
 
-    def score(pictures: tf.Tensor, rows: Sequence[tf.Tensor]) -> tf.Tensor:
+    def score(pictures: Tensor, rows: Sequence[Tensor]) -> Tensor:
         images = low + (high - low) * pictures
-        return tf.add_n(
-            [
-                look.weight * look.term.measure(tf.cast(look.forward(images), tf.float32), row)
-                for look, row in zip(looks, rows, strict=True)
-            ]
+        return sum(
+            look.weight * look.term.measure(ops.cast(look.forward(images), "float32"), row)
+            for look, row in zip(looks, rows, strict=True)
         )
 
     return score
@@ -233,7 +232,7 @@ def _penalty(terms: Sequence[tuple[float, Term]]) -> Penalty | None:
     """Return the sum of the terms that look at the picture alone, and None if there are none."""
     if not terms:
         return None
-    return lambda pictures: tf.add_n([weight * term.measure(pictures, None) for weight, term in terms])
+    return lambda pictures: sum(weight * term.measure(pictures, None) for weight, term in terms)
 
 
 # Batches
@@ -258,12 +257,8 @@ def measure(
     """
     if memory <= 0:
         raise ValueError(f"Expected bytes of memory, from 1 up. Received: memory={memory}")
-    function = tf.function(lambda images: [forward(images) for forward in forwards], autograph=False)
-    traced = function.get_concrete_function(tf.TensorSpec((1, *shape)))
-    operations = [operation for operation in traced.graph.get_operations() if operation.type not in READ]
-    tensors = [tensor for operation in operations for tensor in operation.outputs if tensor.shape.is_fully_defined()]
-    one = COPIES * sum(tensor.shape.num_elements() * tensor.dtype.size for tensor in tensors)
-    return [tuple(tensor.shape) for tensor in traced.structured_outputs], int(np.clip(memory // one, 1, widest))
+    shapes, size = backend.footprint(lambda images: [forward(images) for forward in forwards], (1, *shape))
+    return shapes, int(np.clip(memory // (COPIES * size), 1, widest))
 
 
 def places(targets: np.ndarray, width: int) -> np.ndarray:
@@ -288,9 +283,10 @@ def places(targets: np.ndarray, width: int) -> np.ndarray:
 
 
 def _compile(
+    model: keras.Model,
     score: Score,
     penalty: Penalty | None,
-    targets: list[tf.TensorSpec],
+    targets: list[KerasTensor],
     shape: Shape,
     parametrization: Pixels | Fourier,
     robust_to: Sequence[Transform],
@@ -298,6 +294,7 @@ def _compile(
     """Compile the start and the steps of an ascent.
 
     Args:
+        model: whose weights are used.
         score: of the pictures, which rises.
         penalty: of the pictures, added with its (negative) weight; None: no penalty.
         targets: of `score`, with the width of a batch as the first axis.
@@ -306,54 +303,52 @@ def _compile(
         robust_to: transforms of the pictures before each step.
 
     Returns:
-        Concrete functions of tensors: `start(seed, identities (n,), steps) -> (state, draws)`, and
+        Compiled functions: `start(seed, identities (n,), steps) -> (state, draws)`, and
         `advance(state, targets, draws, first, last) -> (state, pictures in 0..1, their score)`, which does the steps
         from `first` to before `last`.
     """
     width, numbers = targets[0].shape[0], sum(transform.draws for transform in robust_to)
     uphill = _uphill(score, penalty, shape, parametrization, robust_to)
-    whole = tf.TensorSpec((), tf.int32)
-    parameters = tf.TensorSpec((width, *parametrization.start(0, tf.zeros(1, tf.int32), shape).shape[1:]))
+    whole = KerasTensor((), "int32")
+    parameters = KerasTensor((width, *parametrization.start(0, ops.zeros(1, "int32"), shape).shape[1:]), "float32")
 
-    @tf.function(autograph=False, input_signature=[whole, tf.TensorSpec((width,), tf.int32), whole])
     def start(seed, identities, steps):
-        def draw(identity: tf.Tensor) -> tf.Tensor:
-            return tf.random.stateless_uniform([steps, numbers], tf.stack([seed + TRANSFORM_SEED, identity]))
+        def draw(identity: Tensor) -> Tensor:
+            return backend.uniform([steps, numbers], ops.stack([seed + TRANSFORM_SEED, identity]))
 
         noise = parametrization.start(seed, identities, shape)
-        draws = each(identities, draw) if numbers else tf.zeros([width, steps, 0])
-        return [noise, tf.zeros_like(noise), tf.zeros_like(noise)], draws
+        draws = backend.each(identities, draw) if numbers else ops.zeros((width, steps, 0))
+        return [noise, ops.zeros_like(noise), ops.zeros_like(noise)], draws
 
-    signature = [[parameters] * 3, targets, tf.TensorSpec((width, None, numbers)), whole, whole]
-
-    @tf.function(autograph=False, input_signature=signature)
     def advance(state, rows, draws, first, last):
         def step(number, parameters, mean, square):
             slope = uphill(parameters, rows, draws[:, number])
-            change, mean, square = _adam(slope, mean, square, tf.cast(number + 1, tf.float32))
+            change, mean, square = _adam(slope, mean, square, ops.cast(number + 1, "float32"))
             # A ReLU that is off has no slope: where nothing answers to the noise, it grows until something does.
-            change = tf.where(_silent(slope), tf.sign(parameters), change)
+            change = ops.where(_silent(slope), ops.sign(parameters), change)
             moved = parametrization.project(parameters + parametrization.step_size * change)
             return number + 1, moved, mean, square
 
-        _, *state = tf.while_loop(lambda number, *_: number < last, step, [first, *state])
+        _, *state = ops.while_loop(lambda number, *_: number < last, step, [first, *state])
         pictures = parametrization.picture(state[0], shape)
         return state, pictures, score(pictures, rows)
 
+    kinds = [[parameters] * 3, targets, KerasTensor((width, None, numbers), "float32"), whole, whole]
     with graph.forgotten_gradients():
-        return start.get_concrete_function(), advance.get_concrete_function()  # traced here, once and for all
+        return (
+            backend.compiled_as(start, [whole, KerasTensor((width,), "int32"), whole], model, shaping=[2]),
+            backend.compiled_as(advance, kinds, model),
+        )
 
 
 def _climb(
     start: Callable, advance: Callable, identities: np.ndarray, rows: list[np.ndarray], ends: list[int], seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the pictures of one batch, 0..1, and their score at each of `ends`, which are steps from 0 on."""
-    tensors = [tf.constant(row) for row in rows]
-    counts = [tf.constant(end) for end in (0, *ends)]
-    state, draws = start(tf.constant(seed), tf.constant(identities, tf.int32), counts[-1])
-    for first, last in itertools.pairwise(counts):
-        state, pictures, answers = advance(state, tensors, draws, first, last)
-        yield pictures.numpy(), answers.numpy()
+    state, draws = start(seed, identities, ends[-1])
+    for first, last in itertools.pairwise((0, *ends)):
+        state, pictures, answers = advance(state, rows, draws, first, last)
+        yield ops.convert_to_numpy(pictures), ops.convert_to_numpy(answers)
 
 
 def _uphill(
@@ -362,32 +357,35 @@ def _uphill(
     shape: Shape,
     parametrization: Pixels | Fourier,
     robust_to: Sequence[Transform],
-) -> Callable[[tf.Tensor, Sequence[tf.Tensor], tf.Tensor], tf.Tensor]:
+) -> Callable[[Tensor, Sequence[Tensor], Tensor], Tensor]:
     """Return `(parameters, targets, draws) -> slope`, which is 0 where that of the score is, even under a penalty."""
 
-    def uphill(parameters: tf.Tensor, rows: Sequence[tf.Tensor], draws: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(parameters)
+    def uphill(parameters: Tensor, rows: Sequence[Tensor], draws: Tensor) -> Tensor:
+        def heights(parameters: Tensor) -> tuple[Tensor, ...]:
             pictures = parametrization.picture(parameters, shape)
             risen = SCALE * score(transforms.apply(robust_to, pictures, draws), rows)
-            fined = penalty(pictures) if penalty else None
-        slope = tape.gradient(risen, parameters, unconnected_gradients="zero") / SCALE
-        return tf.where(_silent(slope), 0.0, slope + tape.gradient(fined, parameters)) if penalty else slope
+            return (risen, penalty(pictures)) if penalty else (risen,)
+
+        slope, *fine = backend.gradients(heights, parameters)[1]
+        if slope is None:
+            return ops.zeros_like(parameters)
+        slope = slope / SCALE
+        return ops.where(_silent(slope), ops.zeros_like(slope), slope + fine[0]) if fine else slope
 
     return uphill
 
 
-def _adam(slope: tf.Tensor, mean: tf.Tensor, square: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, ...]:
+def _adam(slope: Tensor, mean: Tensor, square: Tensor, count: Tensor) -> tuple[Tensor, ...]:
     """Return the change of step `count` (from 1 up) at step size 1, and the two moments after it."""
     mean = MOMENTUM * mean + (1 - MOMENTUM) * slope
     square = SECOND_MOMENTUM * square + (1 - SECOND_MOMENTUM) * slope**2
-    correction = tf.sqrt(1 - SECOND_MOMENTUM**count) / (1 - MOMENTUM**count)
-    return correction * mean / (tf.sqrt(square) + TINY), mean, square
+    correction = ops.sqrt(1 - SECOND_MOMENTUM**count) / (1 - MOMENTUM**count)
+    return correction * mean / (ops.sqrt(square) + TINY), mean, square
 
 
-def _silent(slope: tf.Tensor) -> tf.Tensor:
+def _silent(slope: Tensor) -> Tensor:
     """Return whether the slope of each picture `(n, ...)` is 0 everywhere, bool `(n, 1, ...)`."""
-    return tf.reduce_all(slope == 0, range(1, len(slope.shape)), keepdims=True)
+    return ops.all(slope == 0, tuple(range(1, len(slope.shape))), keepdims=True)
 
 
 # Checks
@@ -415,7 +413,7 @@ def _check_range(value_range: tuple[float, float]) -> None:
 
 def _check_weights(model: keras.Model) -> None:
     """Fused kernels turn NaN into 0, so that a broken filter would look like a dead one."""
-    bad = [weight.path for weight in model.weights if not np.isfinite(weight.numpy()).all()]
+    bad = [weight.path for weight in model.weights if not np.isfinite(ops.convert_to_numpy(weight)).all()]
     if bad:
         raise NotFiniteError(f"Expected a model of finite weights. Received: NaN or infinity in {bad}")
 

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
-from tlkeras import checks, graph
+from tlkeras import backend, checks, graph
 from tlkeras._files import progress
+from tlkeras.backend import Tensor
 from tlkeras.data import splits
 
 BATCH_BYTES = 2**30  # of activations and their gradients at a time
@@ -43,20 +44,21 @@ def grad_cam(
     size = batch_size(model, images.shape[1:])
     classes = _classes(model, images, classes, size)
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def heat(batch: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            scores, maps = forward(batch, tape.watch)
-            score = tf.gather(scores, targets, batch_dims=1)
-        gradients = tape.gradient(score, maps)
+    def heat(batch: Tensor, targets: Tensor) -> Tensor:
+        def run(watch: graph.Watch) -> tuple[Tensor, Tensor]:
+            scores, maps = forward(batch, watch)
+            return _chosen(scores, targets), maps
+
+        maps, gradients = backend.gradient_inside(run)
         if gradients is None:
             raise ValueError(f"Expected a layer that leads to the output. Received: layer={layer!r}")
-        weights = tf.reduce_mean(gradients, (1, 2), keepdims=True)
-        positive = tf.cast(tf.nn.relu(tf.reduce_sum(weights * maps, -1, keepdims=True)), tf.float32)
-        return tf.image.resize(positive, images.shape[1:3])[..., 0]
+        weights = ops.mean(gradients, (1, 2), keepdims=True)
+        positive = ops.cast(ops.relu(ops.sum(weights * maps, -1, keepdims=True)), "float32")
+        return ops.image.resize(positive, images.shape[1:3], data_format="channels_last")[..., 0]
 
+    compiled = backend.compiled(heat, model)
     parts = progress([slice(start, start + size) for start in range(0, len(images), size)], "Grad-CAM", unit="batch")
-    heats = np.concatenate([heat(images[part], classes[part]).numpy() for part in parts])
+    heats = np.concatenate([ops.convert_to_numpy(compiled(images[part], classes[part])) for part in parts])
     return heats / np.maximum(heats.max((1, 2), keepdims=True), np.finfo(np.float32).tiny)
 
 
@@ -104,7 +106,7 @@ def integrated_gradients(
     deviation = noise * np.ptp(images, axis=(1, 2, 3), keepdims=True)
     attributions = np.zeros(images.shape[:3], np.float32)
     for copy in progress(range(copies), "integrated gradients"):
-        draws = tf.random.stateless_normal(images.shape[1:], (seed, copy)).numpy()
+        draws = ops.convert_to_numpy(backend.normal(images.shape[1:], (seed, copy)))
         difference = images + deviation * draws - baseline
         mean = _mean_gradient(gradient, baseline, difference, classes, steps, size)
         attributions += (difference * mean).sum(-1) / copies
@@ -147,21 +149,22 @@ def _has_map(operation: keras.Operation) -> bool:
     return len(shape) == 4 and shape[1:3] != (1, 1)
 
 
-def _gradient(model: keras.Model) -> Callable[[np.ndarray, np.ndarray], tf.Tensor]:
+def _gradient(model: keras.Model) -> Callable[[np.ndarray, np.ndarray], Tensor]:
     """Return `(images (b, h, w, c), classes (b,)) -> gradient of each one's logit`, of the images' shape."""
     forward = graph.logits(model)
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def gradient(batch: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(batch)
-            score = tf.gather(forward(batch)[0], targets, batch_dims=1)
-        gradients = tape.gradient(score, batch)
-        if gradients is None:
+    def gradient(batch: Tensor, targets: Tensor) -> Tensor:
+        _, (found,) = backend.gradients(lambda images: (_chosen(forward(images)[0], targets),), batch)
+        if found is None:
             raise ValueError(f"Expected a model that is differentiable in its input. Received: {model.name!r}")
-        return gradients
+        return found
 
-    return gradient
+    return backend.compiled(gradient, model)
+
+
+def _chosen(scores: Tensor, targets: Tensor) -> Tensor:
+    """Return the score of each image's class, `(b,)`."""
+    return ops.take_along_axis(scores, targets[:, None], axis=1)[:, 0]
 
 
 def _mean_gradient(
@@ -172,7 +175,8 @@ def _mean_gradient(
     for start in range(0, len(points), size):
         image, step = np.divmod(points[start : start + size], steps)
         position = ((step + 0.5) / steps).astype(np.float32)[:, None, None, None]
-        np.add.at(sums, image, gradient(baseline[image] + position * difference[image], classes[image]).numpy())
+        slopes = gradient(baseline[image] + position * difference[image], classes[image])
+        np.add.at(sums, image, ops.convert_to_numpy(slopes))
     return sums / steps
 
 
@@ -180,8 +184,8 @@ def _classes(model: keras.Model, images: np.ndarray, classes: np.ndarray | int |
     """Return the class of each image, int32 `(n,)`: the given ones, or those that the model predicts."""
     if classes is None:
         forward = graph.logits(model)
-        predict = tf.function(lambda batch: tf.argmax(forward(batch)[0], -1), reduce_retracing=True, autograph=False)
-        parts = [predict(images[start : start + size]).numpy() for start in range(0, len(images), size)]
+        predict = backend.compiled(lambda batch: ops.argmax(forward(batch)[0], -1), model)
+        parts = [ops.convert_to_numpy(predict(images[start : start + size])) for start in range(0, len(images), size)]
         return np.concatenate(parts).astype(np.int32)
     classes = np.asarray(classes)
     if classes.shape not in ((), (len(images),)):

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
-from tlkeras import checks
+from tlkeras import backend, checks
 from tlkeras._files import progress
+from tlkeras.backend import Tensor
 from tlkeras.visualize import objectives
 from tlkeras.visualize.ascent import MEMORY, Pictures, measure
 
@@ -34,13 +35,12 @@ def responses(model: keras.Model, layer: str, images: np.ndarray, *, memory: int
     if len(shape) < 3:
         raise ValueError(f"Expected a layer with channels, (batch, ..., channels). Received: {(None, *shape[1:])}")
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, *images.shape[1:]))])
-    def means(batch: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(tf.cast(forward(batch), tf.float32), tuple(range(1, len(shape) - 1)))
+    def means(batch: Tensor) -> Tensor:
+        return ops.mean(ops.cast(forward(batch), "float32"), tuple(range(1, len(shape) - 1)))
 
-    compiled = means.get_concrete_function()
+    compiled = backend.compiled(means, model)
     parts = [images[first : first + width].astype(np.float32) for first in range(0, len(images), width)]
-    return np.concatenate([compiled(tf.constant(part)).numpy() for part in progress(parts, layer, unit="batch")])
+    return np.concatenate([ops.convert_to_numpy(compiled(part)) for part in progress(parts, layer, unit="batch")])
 
 
 def filter_rows(

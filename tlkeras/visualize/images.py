@@ -4,7 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
+
+from tlkeras import backend
+from tlkeras.backend import Tensor
 
 # Square root of the covariance of colours in ImageNet: Olah, Mordvintsev and Schubert 2017, Feature Visualization.
 COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], np.float32)
@@ -24,17 +27,17 @@ class Pixels:
     contrast: float = 0.3
     step_size: float = 0.05
 
-    def start(self, seed: int, identities: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    def start(self, seed: int, identities: Tensor, shape: tuple[int, int, int]) -> Tensor:
         """Return noise `(n, *shape)` float32 around 0, each picture's own for its seed and identity `(n,)`."""
         return self.project(self.contrast * _noise(seed, identities, shape))
 
-    def picture(self, parameters: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    def picture(self, parameters: Tensor, shape: tuple[int, int, int]) -> Tensor:
         """Return the pictures `(n, *shape)`; 0..1 is the value range."""
         return parameters + 0.5
 
-    def project(self, parameters: tf.Tensor) -> tf.Tensor:
+    def project(self, parameters: Tensor) -> Tensor:
         """Return the parameters after a step, clipped to the value range."""
-        return tf.clip_by_value(parameters, -0.5, 0.5)
+        return ops.clip(parameters, -0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -54,43 +57,38 @@ class Fourier:
     contrast: float = 0.5
     step_size: float = 0.05
 
-    def start(self, seed: int, identities: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    def start(self, seed: int, identities: Tensor, shape: tuple[int, int, int]) -> Tensor:
         """Return spectra `(n, 2, channels, height, width // 2 + 1)` float32, real and imaginary parts."""
         height, width, channels = shape
         return self.contrast * _noise(seed, identities, (2, channels, height, width // 2 + 1))
 
-    def picture(self, parameters: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    def picture(self, parameters: Tensor, shape: tuple[int, int, int]) -> Tensor:
         """Return the pictures `(n, *shape)`, inside the value range 0..1."""
         height, width, channels = shape
         frequencies = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
         weights = 1 / np.maximum(frequencies, 1 / max(height, width))
         weights *= height * width / (2 * np.sqrt((weights**2).sum()))  # a unit spectrum gives pixels of deviation 1
-        spectrum = tf.complex(parameters[:, 0], parameters[:, 1]) * tf.constant(weights, tf.complex64)
-        planes = tf.transpose(tf.signal.irfft2d(spectrum, [height, width]), [0, 2, 3, 1])
+        planes = backend.irfft2(parameters[:, 0], parameters[:, 1], weights.astype(np.complex64), (height, width))
+        planes = ops.transpose(planes, (0, 2, 3, 1))
         if channels == 3:
-            planes = tf.einsum("bhwc,dc->bhwd", planes, tf.constant(COLOURS))
+            planes = ops.matmul(planes, ops.convert_to_tensor(COLOURS.T))
         return _clipped(planes + 0.5)
 
-    def project(self, parameters: tf.Tensor) -> tf.Tensor:
+    def project(self, parameters: Tensor) -> Tensor:
         """Return the parameters as they are: every spectrum is allowed."""
         return parameters
 
 
-@tf.custom_gradient
-def _clipped(planes: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+@backend.custom_gradient
+def _clipped(planes: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Clip to 0..1; a pixel outside still feels what pulls it back, and nothing that pushes it further out."""
 
-    def gradient(slope: tf.Tensor) -> tf.Tensor:
+    def gradient(slope: Tensor) -> Tensor:
         outward = ((planes > 1) & (slope > 0)) | ((planes < 0) & (slope < 0))
-        return tf.where(outward, 0.0, slope)
+        return ops.where(outward, ops.zeros_like(slope), slope)
 
-    return tf.clip_by_value(planes, 0.0, 1.0), gradient
-
-
-def _noise(seed: int, identities: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
-    return each(identities, lambda identity: tf.random.stateless_normal(shape, tf.stack([seed, identity])))
+    return ops.clip(planes, 0.0, 1.0), gradient
 
 
-def each(identities: tf.Tensor, draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """Return `draw` of every identity `(n,)`, stacked: what one picture gets does not depend on the others."""
-    return tf.map_fn(draw, identities, fn_output_signature=tf.float32)
+def _noise(seed: int, identities: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return backend.each(identities, lambda identity: backend.normal(shape, ops.stack([seed, identity])))

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
-from tlkeras import graph
+from tlkeras import backend, graph
+from tlkeras.backend import Tensor
 
-Forward = Callable[[tf.Tensor], tf.Tensor]
+Forward = Callable[[Tensor], Tensor]
 Source = Callable[[keras.Model], Forward]
 
 
@@ -25,7 +26,7 @@ class Term:
     """One measurement, of the activations of a layer or of the picture itself."""
 
     name: str
-    measure: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]  # (b, ...) and the targets (b, k) -> (b,)
+    measure: Callable[[Tensor, Tensor], Tensor]  # (b, ...) and the targets (b, k) -> (b,)
     source: Source | None = None  # how to run the model as far as needed; None measures the picture, as penalties do
     targets: np.ndarray | None = None  # (n, k) int32, a row a picture; None is every channel
     axes: tuple[int, ...] = ()  # which axes of the activations a row of targets indexes
@@ -82,9 +83,9 @@ def channel(layer: str, channels: Sequence[int] | int | None = None) -> Objectiv
     Reference: report 002, EJ4 ("que maximicen el valor medio de la activación de cada uno de los filtros").
     """
 
-    def measure(activations: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    def measure(activations: Tensor, targets: Tensor) -> Tensor:
         places = tuple(range(1, len(activations.shape) - 1))
-        return _chosen(tf.reduce_mean(activations, places), targets)
+        return _chosen(ops.mean(activations, places), targets)
 
     name = f"channels of a convolutional layer ({layer!r})"
     return _of(Term(name, measure, _up_to(layer), _indices(channels, 1), (-1,), (3, 4, 5)))
@@ -107,9 +108,9 @@ def class_logit(classes: Sequence[int] | int | None = None) -> Objective:
 def total_variation() -> Objective:
     """Return the mean absolute difference of neighbouring pixels, down plus across. Subtract it for smooth pictures."""
 
-    def measure(images: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+    def measure(images: Tensor, _: Tensor) -> Tensor:
         down, across = images[:, 1:] - images[:, :-1], images[:, :, 1:] - images[:, :, :-1]
-        return tf.reduce_mean(tf.abs(down), (1, 2, 3)) + tf.reduce_mean(tf.abs(across), (1, 2, 3))
+        return ops.mean(ops.abs(down), (1, 2, 3)) + ops.mean(ops.abs(across), (1, 2, 3))
 
     return _of(Term("total variation", measure))
 
@@ -141,16 +142,16 @@ def _has_relu(layer: keras.Operation) -> bool:
     return getattr(layer, "activation", None) is keras.activations.relu
 
 
-@tf.custom_gradient
-def _waking_relu(inputs: tf.Tensor) -> tuple[tf.Tensor, Forward]:
+@backend.custom_gradient
+def _waking_relu(inputs: Tensor) -> tuple[Tensor, Forward]:
     """Return `relu(inputs)`; where no positive input of a channel counts for the score, all of them have its slope."""
-    awake, places = inputs > 0, range(1, len(inputs.shape) - 1)
+    awake, places = inputs > 0, tuple(range(1, len(inputs.shape) - 1))
 
-    def gradient(slope: tf.Tensor) -> tf.Tensor:
-        counts = tf.reduce_any(awake & (slope != 0), places, keepdims=True)
-        return tf.where(awake | ~counts, slope, 0)
+    def gradient(slope: Tensor) -> Tensor:
+        counts = ops.any(awake & (slope != 0), places, keepdims=True)
+        return ops.where(awake | ~counts, slope, ops.zeros_like(slope))
 
-    return tf.nn.relu(inputs), gradient
+    return ops.relu(inputs), gradient
 
 
 def _of(term: Term) -> Objective:
@@ -161,10 +162,10 @@ def _up_to(layer: str) -> Source:
     return functools.partial(activations, name=layer)
 
 
-def _chosen(values: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+def _chosen(values: Tensor, targets: Tensor) -> Tensor:
     """Return one of the values (b, k) in each row; a mask is traced in half the time of a gather and its gradient."""
-    mask = tf.one_hot(targets[:, 0], values.shape[-1], True, False, dtype=tf.bool)
-    return tf.reduce_sum(tf.where(mask, values, 0.0), -1)
+    mask = ops.arange(values.shape[-1], dtype="int32") == targets[:, :1]
+    return ops.sum(ops.where(mask, values, ops.zeros_like(values)), -1)
 
 
 def _indices(targets: object, columns: int) -> np.ndarray | None:

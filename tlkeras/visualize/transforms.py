@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
-import tensorflow as tf
+from keras import ops
+
+from tlkeras.backend import Tensor
 
 Shape = tuple[int, int]  # height, width
 
@@ -19,16 +21,16 @@ class Transform:
     """A random map of coordinates; `matrix` makes it of numbers drawn from 0..1."""
 
     draws: int  # numbers for each picture and step
-    matrix: Callable[[tf.Tensor, Shape], tf.Tensor]  # (n, draws) -> (n, 3, 3)
+    matrix: Callable[[Tensor, Shape], Tensor]  # (n, draws) -> (n, 3, 3)
 
 
 def jitter(pixels: int) -> Transform:
     """Shift by whole pixels, up to `pixels` each way."""
     _check(pixels >= 1 and pixels == int(pixels), "a jitter of whole pixels from 1 up", pixels=pixels)
 
-    def matrix(draws: tf.Tensor, _: Shape) -> tf.Tensor:
-        shift = tf.floor(draws * (2 * pixels + 1)) - pixels
-        one, nil = tf.ones_like(shift[:, 0]), tf.zeros_like(shift[:, 0])
+    def matrix(draws: Tensor, _: Shape) -> Tensor:
+        shift = ops.floor(draws * (2 * pixels + 1)) - pixels
+        one, nil = ops.ones_like(shift[:, 0]), ops.zeros_like(shift[:, 0])
         return _rows((one, nil, shift[:, 0]), (nil, one, shift[:, 1]))
 
     return Transform(2, matrix)
@@ -38,10 +40,10 @@ def rotate(degrees: float) -> Transform:
     """Rotate about the centre, up to `degrees` each way."""
     _check(degrees > 0, "an angle above 0 degrees", degrees=degrees)
 
-    def matrix(draws: tf.Tensor, shape: Shape) -> tf.Tensor:
+    def matrix(draws: Tensor, shape: Shape) -> Tensor:
         angle = (2 * draws[:, 0] - 1) * math.radians(degrees)
-        nil = tf.zeros_like(angle)
-        turn = _rows((tf.cos(angle), -tf.sin(angle), nil), (tf.sin(angle), tf.cos(angle), nil))
+        nil = ops.zeros_like(angle)
+        turn = _rows((ops.cos(angle), -ops.sin(angle), nil), (ops.sin(angle), ops.cos(angle), nil))
         return _centred(turn, shape)
 
     return Transform(1, matrix)
@@ -56,10 +58,12 @@ def scale(low: float, high: float) -> Transform:
 def pad(pixels: int) -> Transform:
     """Put a grey frame of `pixels` around the picture and fit the whole into its size, so that its edge is seen."""
     _check(pixels >= 1, "a frame from 1 pixel up", pixels=pixels)
-    return Transform(0, lambda draws, shape: _zoom(tf.ones(tf.shape(draws)[:1]) * (1 + 2 * pixels / min(shape)), shape))
+    return Transform(
+        0, lambda draws, shape: _zoom(ops.ones(ops.shape(draws)[:1]) * (1 + 2 * pixels / min(shape)), shape)
+    )
 
 
-def apply(transforms: Sequence[Transform], images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+def apply(transforms: Sequence[Transform], images: Tensor, draws: Tensor) -> Tensor:
     """Return transformed pictures.
 
     Args:
@@ -70,13 +74,13 @@ def apply(transforms: Sequence[Transform], images: tf.Tensor, draws: tf.Tensor) 
     if not transforms:
         return images
     shape, first = tuple(images.shape[1:3]), 0
-    total = tf.eye(3, batch_shape=tf.shape(draws)[:1])
+    total = ops.eye(3)
     for transform in transforms:
-        total = total @ transform.matrix(draws[:, first : first + transform.draws], shape)
+        total = ops.matmul(total, transform.matrix(draws[:, first : first + transform.draws], shape))
         first += transform.draws
     return keras.ops.image.affine_transform(
         images,
-        tf.reshape(total, [-1, 9])[:, :8],
+        ops.reshape(total, (-1, 9))[:, :8],
         interpolation="bilinear",
         fill_mode="constant",
         fill_value=0.5,
@@ -84,22 +88,22 @@ def apply(transforms: Sequence[Transform], images: tf.Tensor, draws: tf.Tensor) 
     )
 
 
-def _zoom(factor: tf.Tensor, shape: Shape) -> tf.Tensor:
-    nil = tf.zeros_like(factor)
+def _zoom(factor: Tensor, shape: Shape) -> Tensor:
+    nil = ops.zeros_like(factor)
     return _centred(_rows((factor, nil, nil), (nil, factor, nil)), shape)
 
 
-def _rows(first: Sequence[tf.Tensor], second: Sequence[tf.Tensor]) -> tf.Tensor:
+def _rows(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
     """Return matrices `(n, 3, 3)` that take (x, y, 1) to (x, y, 1)."""
-    nil, one = tf.zeros_like(first[0]), tf.ones_like(first[0])
-    return tf.stack([tf.stack(row, -1) for row in (first, second, (nil, nil, one))], -2)
+    nil, one = ops.zeros_like(first[0]), ops.ones_like(first[0])
+    return ops.stack([ops.stack(row, -1) for row in (first, second, (nil, nil, one))], -2)
 
 
-def _centred(matrix: tf.Tensor, shape: Shape) -> tf.Tensor:
+def _centred(matrix: Tensor, shape: Shape) -> Tensor:
     x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
-    there = tf.constant([[1, 0, x], [0, 1, y], [0, 0, 1]], tf.float32)
-    back = tf.constant([[1, 0, -x], [0, 1, -y], [0, 0, 1]], tf.float32)
-    return there @ matrix @ back
+    there = ops.convert_to_tensor([[1, 0, x], [0, 1, y], [0, 0, 1]], "float32")
+    back = ops.convert_to_tensor([[1, 0, -x], [0, 1, -y], [0, 0, 1]], "float32")
+    return ops.matmul(ops.matmul(there, matrix), back)
 
 
 def _check(good: bool, expected: str, **received: float) -> None:

@@ -73,6 +73,29 @@ IMPROVED = {
 }
 ARMS: dict[str, Settings] = {**FAITHFUL, **SHORT, **ONE_CHANGE, **IMPROVED}
 
+WORDS = {
+    "full": "everything",
+    "frozen": "frozen features",
+    "last": "last convolutions",
+    "graded": "smaller first rates",
+    "views": "ten fixed views",
+    "probe": "probe",
+    "short": "3 epochs",
+    "10": "judged on ten views",
+    **{"1": "one convolution", "244": "244 pixels", "320": "320 pixels"},
+    **{rate: f"rate {rate}" for rate in ("1e-3", "1e-4", "1e-5")},
+}
+NETWORK_NAMES = {"alexnet": "AlexNet", "vgg16": "VGG16", "both": "both networks"}
+
+
+def label(arm: str) -> str:
+    """Return the name of an arm in words, such as "AlexNet, frozen features"."""
+    network, *parts = arm.split("_")
+    return ", ".join([NETWORK_NAMES[network], *(WORDS[part] for part in parts)])
+
+
+LABELS = {arm: label(arm) for arm in ARMS}
+
 _ALEXNET, _VGG16 = "AlexNet, conclusion 3: about 2 minutes each", "VGG16, conclusion 4; on a GPU of Colab"
 SECONDS = {"full": 600, "frozen": 336, "last": 360, "graded": 617}
 REFERENCE: dict[tuple[str, str], dict] = {

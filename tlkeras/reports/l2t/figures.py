@@ -1,20 +1,16 @@
 """Figures of report 003: accuracy by images of a class, weights of pairs and pixels over training, paths of weights."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from tlkeras.experiments import figures
+from tlkeras.reports.l2t.settings import LABELS, SOURCE_ALONE
+from tlkeras.reports.l2t.settings import METHODS as NAMES
 
-METHODS = {
-    "scratch": "from scratch",
-    "ufm": "UFM",
-    "ww": "L2T-ww",
-    "www": "L2T-www",
-    "probe": "the source's probe",
-    "finetune": "the source, fine-tuned",
-}
+METHODS = {method: LABELS[method] for method in (*NAMES, *SOURCE_ALONE)}
 
 
 @figures.in_style
@@ -137,10 +133,10 @@ def pixel_weights(which: np.ndarray, epochs: Sequence[int], channels: Sequence[i
         raise ValueError(f"Expected weights ({len(epochs)}, {len(channels)}, 9). Received: shape={which.shape}")
     figure, panels = figures.subplots(1, len(channels), height=3.8, sharey=True)
     for number, (panel, channel) in enumerate(zip(panels, channels, strict=True)):
-        for region, (color, _) in zip(range(9), figures.series(), strict=False):
-            line = "-" if region < 7 else "--"
-            name = f"row {region // 3}, column {region % 3}"
-            panel.plot(epochs, which[:, number, region], color=color, linestyle=line, linewidth=1.5, label=name)
+        for region, (color, marker) in zip(range(9), figures.series(), strict=False):
+            style: dict[str, Any] = {"color": color, "marker": marker, "linestyle": "-" if region < 7 else "--"}
+            style |= {"markevery": (region, 9), "markersize": 5, "linewidth": 1.5}
+            panel.plot(epochs, which[:, number, region], label=f"row {region // 3}, column {region % 3}", **style)
         panel.set_title(f"channel {channel}", loc="left")
         panel.set_xlabel("epoch")
     panels[0].set_ylabel("weight of the region")
@@ -172,8 +168,10 @@ def paths(weights: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
     for panel in panels[len(names) :]:
         panel.axis("off")
     for number, (panel, name) in enumerate(zip(panels, names, strict=False)):
-        for (method, values), (color, _) in zip(arrays.items(), figures.series(), strict=False):
-            panel.plot(values[:, number], color=color, linewidth=1.5, label=METHODS.get(method, method))
+        for (method, values), (color, _), line in zip(
+            arrays.items(), figures.series(), ("-", ":", "-.", "--"), strict=False
+        ):
+            panel.plot(values[:, number], line, color=color, linewidth=1.5, label=METHODS.get(method, method))
         panel.set_title(name, loc="left")
         panel.set_ylabel("value of the weight")
     for panel in panels[-2:]:

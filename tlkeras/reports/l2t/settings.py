@@ -91,6 +91,35 @@ ALONE = {
     for method in SOURCE_ALONE
 }
 ARMS: dict[str, Settings] = {**TABLES, **UNBALANCED, **ALONE}
+LABELS = {  # of data sets, methods and arms, in words
+    "stl10": "STL-10",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "scratch": "from scratch",
+    "ufm": "UFM",
+    "ww": "L2T-ww",
+    "www": "L2T-www",
+    "probe": "the source's probe",
+    "finetune": "the source, fine-tuned",
+}
+LABELS |= {
+    name: f"{LABELS[arm.dataset]}, {f'{arm.scarce} to {arm.per_class}' if arm.scarce else arm.per_class} of a class, "
+    f"{LABELS[arm.method]}"
+    for name, arm in ARMS.items()
+}
+HEADS = {  # of the columns of tables, in words
+    "per_class": "images of a class",
+    "mann_whitney_p": "p (Mann-Whitney), adjusted",
+    "runs_needed": "pairs needed",
+    "iterations": "iterations",
+    "where_moved": "largest change of a pair's weight (0 to 6)",
+    "where_alike": "pairs' weights, start against end (correlation)",
+    "what_even": "evenness of the channels (1: all alike)",
+    "which_low": "lowest weight of a pixel (1 at the start)",
+    "which_high": "highest weight of a pixel",
+    "reported_n": "n (report)",
+    "printed_p": "printed p",
+}
 
 REFERENCE: dict[tuple[str, str], dict] = {
     (arm_name(name, count, method), "test_accuracy"): {

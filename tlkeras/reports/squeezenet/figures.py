@@ -43,9 +43,10 @@ def accuracy_against_cost(
         panel.set_xscale("log")
         panel.margins(x=0.18, y=0.1)
         panel.set_xlabel(title)
-        figures.label_points(panel, *_places(shown, key), names)
     panels[0].set_ylabel(figures.axis_label("test_accuracy"))
     figures.legend_below(figure, panels[0])
+    for panel, key in zip(panels, COSTS, strict=True):
+        figures.label_points(panel, *_places(shown, key), names)
     return figure
 
 

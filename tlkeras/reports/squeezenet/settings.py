@@ -82,6 +82,21 @@ IMPROVED = {
 }
 ARMS: dict[str, Settings] = {**FAITHFUL, **ONE_CHANGE, **IMPROVED}
 
+LABELS = {"head": "conv10 alone", "fire8_up": "fire8 and up", "all": "all layers", "scratch": "from scratch"}
+LABELS |= {  # of arms, in words
+    f"{arm}_{key}": f"{LABELS[arm]}, {text}"
+    for arm in ("head", "fire8_up", "all", "scratch")
+    for key, text in {
+        "no_dropout": "no dropout",
+        "relu": "with a ReLU",
+        **{f"{count}_epochs": f"{count} epochs" for count in (3, 4)},
+        **{f"caffe_{rate}": f"caffe, rate {rate}" for rate in RATES},
+        **{rate: f"rate {rate}" for rate in RATES},
+        **{str(side): f"{side} pixels" for side in (32, 96, 128, 160, 224)},
+    }.items()
+    if f"{arm}_{key}" in ARMS
+}
+
 REFERENCE: dict[tuple[str, str], dict] = {
     ("head", "test_accuracy"): {"value": 0.384, "source": "page 1, model 1"},
     ("head", "test_loss"): {"value": 1.733, "source": "page 1, model 1"},

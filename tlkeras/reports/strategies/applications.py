@@ -71,7 +71,8 @@ def measure(name: str, *, batch_size: int = BATCH_SIZE, steps: int = STEPS, **op
         ValueError: no such network, or no steps.
     """
     import keras  # late: tables of stored rows need no Keras
-    import tensorflow as tf
+
+    from tlkeras import backend
 
     builder = getattr(keras.applications, name, None)
     if not callable(builder) or min(batch_size, steps) < 1:
@@ -80,8 +81,8 @@ def measure(name: str, *, batch_size: int = BATCH_SIZE, steps: int = STEPS, **op
         raise ValueError(f"Expected one of {known}, and at least one image and step. Received: {received}")
     model = builder(weights=None, **options)
     images = np.random.default_rng(0).uniform(-1, 1, (batch_size, *model.input_shape[1:])).astype(np.float32)
-    forward, batch = tf.function(lambda x: model(x, training=False)), tf.constant(images)
-    seconds = [_seconds(forward, batch) for _ in range(1 + steps)][1:]
+    forward = backend.compiled(lambda x: model(x, training=False), model)
+    seconds = [_seconds(forward, images) for _ in range(1 + steps)][1:]
     step = 1000 * statistics.median(seconds)
     return {
         "name": name,
@@ -90,16 +91,16 @@ def measure(name: str, *, batch_size: int = BATCH_SIZE, steps: int = STEPS, **op
         "depth": sum(bool(layer.weights) for layer in model.layers),
         "input_side": model.input_shape[1],
         "batch_size": batch_size,
-        "processor": "gpu" if tf.config.list_physical_devices("GPU") else "cpu",
+        "processor": "gpu" if backend.gpus() else "cpu",
         "step_ms": round(step, 2),
         "image_ms": round(step / batch_size, 3),
         "peak_memory_mib": environment.peak_memory_mib(),
     }
 
 
-def _seconds(forward: Callable, batch: Any) -> float:
+def _seconds(forward: Callable, batch: np.ndarray) -> float:
     started = time.perf_counter()
-    forward(batch).numpy()
+    np.asarray(forward(batch))
     return time.perf_counter() - started
 
 

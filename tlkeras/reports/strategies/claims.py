@@ -4,13 +4,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tlkeras.experiments import stats
+from tlkeras.experiments import stats, tables
 from tlkeras.experiments.claims import Claim, judge
 from tlkeras.experiments.runs import Runs
 from tlkeras.reports.strategies.settings import (
     BLOCKS,
     CELLS,
     FEATURE_ARMS,
+    LATER,
     RATE_ARMS,
     SIMILAR,
     SMALL,
@@ -97,6 +98,84 @@ def strategy_rows(runs: Runs) -> list[dict]:
                 }
             )
     return rows
+
+
+def later_rows(runs: Runs) -> list[dict]:
+    """Judge for each target and size whether a strategy of later papers is better than the advised one.
+
+    "direct", everything at once, is the other side of "lp_ft": the slides' "train_all" has the classifier trained first
+    in these arms, so that a "direct" that is worse speaks for the probe.
+
+    Returns:
+        Rows of `judge` with quadrant, target, size, strategy, accuracy before them; of strategies with runs, on the
+        draws that both have.
+    """
+    found = [
+        (dataset, size, advice, strategy, arm_name(dataset, size, strategy), advised)
+        for dataset, size, advice, advised in _complete(runs)
+        for strategy in LATER
+        if runs.have([arm_name(dataset, size, strategy)])
+    ]
+    claims = [
+        Claim(f"{strategy} beats the advice: {dataset}, {size}", ((arm, advised, ACCURACY),))
+        for dataset, size, _, strategy, arm, advised in found
+    ]
+    judged = judge(runs, claims, by_interval=True, fewest=FEWEST)
+    return [
+        {
+            "quadrant": advice.quadrant,
+            "target": dataset,
+            "size": size,
+            "strategy": strategy,
+            "accuracy": _mean(runs, arm),
+            **row,
+        }
+        for (dataset, size, advice, strategy, arm, _), row in zip(found, judged, strict=True)
+    ]
+
+
+def rule_rows(runs: Runs) -> list[dict]:
+    """Rewrite the rule of the slides as what the data say: which strategy is the best of all that were run, and where.
+
+    A strategy counts if it has `FEWEST` draws, or as many as the advised one has.
+
+    Returns:
+        Rows by quadrant, with quadrant, large and similar (bool), target, advised, best (strategy of the largest mean),
+        accuracy (of the best), gain (over the advised one, on the draws of both), gain_ci_low, gain_ci_high, as_good
+        (the strategies whose difference to the best has an interval that covers 0), strategies (how many were
+        compared), n (draws of the best and the advised one).
+    """
+    rows = []
+    for dataset, size, advice, advised in _complete(runs):
+        arms = {name: arm_name(dataset, size, name) for name in (*STRATEGIES, *LATER)}
+        enough = min(FEWEST, len(runs.of(advised)))
+        arms = {name: arm for name, arm in arms.items() if len(runs.of(arm)) >= enough}
+        best = max(arms, key=lambda name: _mean(runs, arms[name]))
+        behind = {name: _behind(runs, arms[best], arm) for name, arm in arms.items() if name != best}
+        gain = _behind(runs, arms[best], advised)
+        rows.append(
+            {
+                "quadrant": advice.quadrant,
+                "large": advice.large,
+                "similar": advice.similar,
+                "target": dataset,
+                "advised": advice.strategy,
+                "best": best,
+                "accuracy": _mean(runs, arms[best]),
+                "gain": gain.difference if gain else 0.0,
+                "gain_ci_low": gain.ci_low if gain else 0.0,
+                "gain_ci_high": gain.ci_high if gain else 0.0,
+                "as_good": [name for name, found in behind.items() if found and found.ci_low <= 0 <= found.ci_high],
+                "strategies": len(arms),
+                "n": gain.n if gain else len(runs.of(advised)),
+            }
+        )
+    return sorted(rows, key=lambda row: row["quadrant"])
+
+
+def _behind(runs: Runs, best: str, other: str) -> stats.Comparison | None:
+    """Compare two arms on the draws that both have; None for an arm and itself."""
+    return None if best == other else tables.compare_arms(runs, best, other, ACCURACY)
 
 
 def similarity_rows(runs: Runs) -> list[dict]:

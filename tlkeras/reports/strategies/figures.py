@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tlkeras.experiments import figures
+from tlkeras.reports.strategies.settings import LABELS
 
 QUADRANTS = {1: "large, dissimilar", 2: "large, similar", 3: "small, dissimilar", 4: "small, similar"}
 
@@ -35,12 +36,12 @@ def quadrants(rows: Sequence[Mapping]) -> Figure:
         for offset, (strategy, (color, marker)) in enumerate(zip(strategies, figures.series(), strict=False)):
             for row in (row for row in own if row["strategy"] == strategy):
                 place = targets.index(row["target"]) + 0.22 * (offset - 1)
-                _estimate(panel, place, row, color=color, marker=marker, label=figures.words(strategy))
+                _estimate(panel, place, row, color=color, marker=marker, label=figures.arm_label(strategy, LABELS))
                 if row["advised"]:
                     ring: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": figures.BLACK}
                     ring |= {"markersize": 18, "markeredgewidth": 1.5, "label": "advised"}
                     figures.points(panel, [place], [row["mean"]], **ring)
-        panel.set_xticks(range(len(targets)), [figures.words(name) for name in targets])
+        panel.set_xticks(range(len(targets)), [figures.arm_label(name, LABELS) for name in targets])
         panel.set_xlim(-0.6, max(len(targets), 1) - 0.4)
     for panel in panels[::2]:
         panel.set_ylabel(figures.axis_label("test_accuracy"))
@@ -108,7 +109,7 @@ def blocks(rows: Sequence[Mapping]) -> Figure:
         for target, (color, marker) in targets.items():
             own = [row for row in rows if (row["images"], row["target"]) == (count, target)]
             values = [row["mean"] for row in own]
-            panel.plot(range(len(own)), values, color=color, marker=marker, label=figures.words(target))
+            panel.plot(range(len(own)), values, color=color, marker=marker, label=figures.arm_label(target, LABELS))
             best = [row for row in own if row["best"]]
             figures.points(
                 panel, [r["position"] for r in best], [r["mean"] for r in best], marker=marker, color="black"
@@ -148,6 +149,8 @@ def applications(rows: Sequence[Mapping]) -> Figure:
         panel.set_xlabel(title)
         panel.set_ylabel("top-1 accuracy on ImageNet (published)")
         panel.margins(x=0.15, y=0.1)
+    for panel, key in zip(panels, titles, strict=True):
+        x, y = [row[key] for row in rows], [row["top1"] for row in rows]
         figures.label_points(panel, x, y, [row["name"] for row in rows], size=10)
     return figure
 

@@ -5,10 +5,12 @@ The slides describe no experiment: every setting is ours, and the arms are of th
 
 import dataclasses
 
-from tlkeras.experiments.report import Deferred, Report
+from tlkeras.experiments.report import ByProfile, Deferred, Report
 
 SIMILAR = {"cifar10": True, "stl10": True, "fashion_mnist": False, "letters": False}  # to ImageNet; our judgement
 STRATEGIES = ("train_all", "freeze_some", "freeze_base")  # as in `transfer.strategies`
+# Of later papers, see `transfer.further`. "lp_ft" is "train_all" here, which trains the classifier first.
+LATER = ("direct", "l2_sp", "layerwise", "mixup", *(f"surgical_{block}" for block in range(1, 5)))
 SMALL, LARGE = 50, 2_000  # images of a class; the threshold of the slides is 1,000 (page 13)
 FEW, MANY = 50, 1_000  # images of a class, where frozen features are computed once
 LARGE_ENOUGH = ("cifar10", "fashion_mnist")  # the others have fewer images of a class
@@ -19,7 +21,7 @@ BLOCKS = ("conv1", *(f"fire{number}_concat" for number in range(2, 10)))
 
 @dataclasses.dataclass(frozen=True)
 class Quadrant:
-    """Pages 13 to 18: a target, a size and a strategy. The slides state none of the numbers."""
+    """Pages 13 to 18: a target, a size and a strategy, also a later one. The slides state none of the numbers."""
 
     dataset: str
     per_class: int
@@ -71,11 +73,13 @@ def arm_name(dataset: str, size: str, strategy: str) -> str:
 CELLS = {(name, "small"): (SMALL, 20, 20, 32) for name in SIMILAR} | {
     (name, "large"): (LARGE, 6, 6, 64) for name in LARGE_ENOUGH
 }
-QUADRANTS = {
+EVERY_QUADRANT = {
     arm_name(name, size, strategy): Quadrant(name, per_class, strategy, head_epochs, epochs, batch_size)
     for (name, size), (per_class, head_epochs, epochs, batch_size) in CELLS.items()
-    for strategy in STRATEGIES
+    for strategy in (*STRATEGIES, *LATER)
 }
+QUADRANTS = {name: arm for name, arm in EVERY_QUADRANT.items() if arm.strategy in STRATEGIES}
+LATER_ARMS = {name: arm for name, arm in EVERY_QUADRANT.items() if arm.strategy in LATER}
 RATE_ARMS = {f"rate_{rate}": Rate(float(rate)) for rate in RATES}
 FEATURE_ARMS = {
     f"{task}_{name}_{'few' if count == FEW else 'many'}": FrozenFeatures(task, name, count)
@@ -83,10 +87,39 @@ FEATURE_ARMS = {
     for name, count in [*((name, FEW) for name in SIMILAR), *((name, MANY) for name in LARGE_ENOUGH)]
 }
 Settings = Quadrant | Rate | FrozenFeatures
-ARMS: dict[str, Settings] = {**QUADRANTS, **RATE_ARMS, **FEATURE_ARMS}
+ARMS: dict[str, Settings] = {**QUADRANTS, **RATE_ARMS, **FEATURE_ARMS, **LATER_ARMS}
+
+LABELS = {  # of targets, strategies, classifiers and arms, in words
+    "cifar10": "CIFAR-10",
+    "stl10": "STL-10",
+    "fashion_mnist": "Fashion-MNIST",
+    "letters": "letters",
+    "train_all": "train everything",
+    "freeze_some": "freeze some",
+    "freeze_base": "freeze the base",
+    "direct": "everything at once",
+    "l2_sp": "L2-SP",
+    "layerwise": "layer-wise rates",
+    "mixup": "mixup",
+    **{f"surgical_{block}": f"block {block} alone" for block in range(1, 5)},
+    "fully_connected": "fully connected layers",
+    "global_average": "global average pooling",
+    "linear_svm": "linear SVM",
+    **{f"rate_{rate}": f"rate {rate}" for rate in RATES},
+}
+LABELS |= {
+    arm_name(name, size, strategy): f"{LABELS[name]}, {size}, {LABELS[strategy]}"
+    for name, size in CELLS
+    for strategy in (*STRATEGIES, *LATER)
+}
+LABELS |= {
+    f"{task}_{name}_{size}": f"{LABELS[name]}, {task}, {size} images"
+    for task in TASKS
+    for name in SIMILAR
+    for size in ("few", "many")
+}
 
 SEEDS = {"smoke": 1, "quick": 2, "paper": 5}
-LARGE_SEEDS = 2  # where one run takes minutes
 REDUCED: dict[type, dict[str, dict]] = {
     Quadrant: {
         "smoke": {"head_epochs": 1, "epochs": 1, "resolution": 32, "test_count": 32},
@@ -110,11 +143,6 @@ PER_CLASS = {  # images of a class, by profile: those of the smaller and of the 
 }
 
 
-def seeds(arm: Settings, profile_name: str) -> int:
-    """Return the number of seeds of an arm: two at most where thousands of images are trained on."""
-    return min(LARGE_SEEDS, SEEDS[profile_name]) if _is_large(arm) else SEEDS[profile_name]
-
-
 def reduced(arm: Settings, profile_name: str) -> dict:
     """Return the settings that a profile changes."""
     changed = REDUCED[type(arm)][profile_name]
@@ -135,7 +163,7 @@ REPORT = Report(
     reference={},  # the slides' only numbers are those of `applications`
     highlights=tuple(QUADRANTS),
     headline=("test_accuracy",),
-    seeds=seeds,
+    seeds=ByProfile(SEEDS),
     reduced=reduced,
     inputs=Deferred(RUN, "inputs"),
     run=Deferred(RUN, "run"),

@@ -39,6 +39,25 @@ CLAIMS = (
     Claim("Cyrillic letters do as well as Latin ones (ours)", (("cyrillic", "letters", ACCURACY),), NO_DIFFERENT),
 )
 
+EQUAL_CLAIMS = (  # the earlier trainings have the same number of images; a family of their own
+    Claim("letters first is better than as many clothes first (ours)", (("letters", "fashion_as_letters", ACCURACY),)),
+    Claim(
+        "letters first is better than as many clothes first, both recalibrated (ours)",
+        (("letters", "fashion_as_letters", RIGHT),),
+    ),
+    Claim(
+        "as many Cyrillic letters do as well as Latin ones (ours)",
+        (("cyrillic_as_letters", "letters", ACCURACY),),
+        NO_DIFFERENT,
+    ),
+    Claim("clothes do as well with fewer images (ours)", (("fashion_as_letters", "fashion", ACCURACY),), NO_DIFFERENT),
+)
+
+
+def equal_findings(runs: Runs) -> list[dict]:
+    """Judge whether letters help, or how many images there are of them; see `claims.judge`."""
+    return judge(runs, EQUAL_CLAIMS)
+
 
 def findings(runs: Runs) -> list[dict]:
     """Judge every claim on the same draws, p values Holm-adjusted over all of them; see `claims.judge`."""

@@ -1,13 +1,17 @@
 """One run of report 002: TomiNet on one draw of 100 digits, from scratch or after an earlier training."""
 
+import dataclasses
 import functools
+import hashlib
+import json
 
 import keras
 import numpy as np
 
 from tlkeras import data
 from tlkeras.experiments.report import Inputs, Result
-from tlkeras.models import tominet, weights
+from tlkeras.models import records, tominet, weights
+from tlkeras.reports.tominet import pretraining
 from tlkeras.reports.tominet.settings import Settings
 from tlkeras.transfer import Phase, finetune, recalibrate
 from tlkeras.transfer.batches import random_affine
@@ -19,8 +23,29 @@ def inputs(arm: Settings) -> Inputs:
     used: list[dict] = []
     if arm.source:
         facts = weights.record(f"tominet_{arm.source}")
-        used = [{"name": f"tominet_{arm.source}", "fingerprint": facts["sha256"][:16], "data": facts["data"]}]
+        name, mark = f"tominet_{arm.source}", facts["sha256"][:16]
+        if arm.source_count:
+            name, mark = f"{name}, {arm.source_count} images, seed {arm.source_seed}", _source_mark(arm, facts["data"])
+        used = [{"name": name, "fingerprint": mark, "data": facts["data"]}]
     return {"data": [digits().provenance()], "weights": used}
+
+
+def source_settings(arm: Settings) -> pretraining.Settings:
+    """Return how the source network of an arm is trained anew: as many for validation as letters have, by share."""
+    return pretraining.Settings(arm.source or "", arm.source_count, round(arm.source_count / 4), seed=arm.source_seed)
+
+
+def _source_mark(arm: Settings, source: dict) -> str:
+    """Return 16 hex digits over what a source network that is trained anew depends on."""
+    content = {"settings": dataclasses.asdict(source_settings(arm)), "data": source["fingerprint"]}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def source_weights(settings: pretraining.Settings) -> dict[str, np.ndarray]:
+    """Train a source network once a process; return its weights as `weights.assign` takes them."""
+    model, _ = pretraining.train(settings)
+    return {name: keras.ops.convert_to_numpy(value) for name, value in weights.tensor_names(model).items()}
 
 
 @functools.cache
@@ -60,7 +85,11 @@ def phases(arm: Settings) -> tuple[Phase, ...]:
 
 def build(arm: Settings) -> keras.Model:
     """Return TomiNet for ten digits: the source's convolutions if there is a source, and always a new dense layer."""
-    return tominet(10, weights=arm.source, new_head=True)
+    if not arm.source_count:
+        return tominet(10, weights=arm.source, new_head=True)
+    tensors, model = source_weights(source_settings(arm)), tominet(10)
+    weights.assign(model, tensors, head=records.NETWORKS["tominet"].head, new_head=True)
+    return model
 
 
 def run(arm: Settings, seed: int) -> Result:
@@ -72,6 +101,8 @@ def run(arm: Settings, seed: int) -> Result:
     """
 
     cut = parts(arm, seed)
+    if arm.source_count:
+        source_weights(source_settings(arm))  # before the seed is set: it is trained in the first run alone
     keras.utils.set_random_seed(seed)
     model = build(arm)
     history = finetune(

@@ -23,6 +23,8 @@ class Settings:
     fine_rate: float = 1e-4  # EJ3, ten times lower
     schedule: str = "constant"  # not stated; "cosine" is ours
     augment: bool = False  # not in the report; ours
+    source_count: int = 0  # ours: images of the earlier training, done anew for it; 0 takes the shipped network
+    source_seed: int = 0  # ours: of that training
 
 
 PLAIN = {
@@ -50,7 +52,32 @@ IMPROVED = {  # one change at a time; recalibrated statistics are a metric of ev
 BALANCED = {f"{arm}_balanced": dataclasses.replace(PLAIN[arm], balanced=True, validation_every=50) for arm in PLAIN} | {
     "letters_best_balanced": dataclasses.replace(IMPROVED["letters_best"], balanced=True)
 }
-ARMS: dict[str, Settings] = {**PLAIN, **IMPROVED, **BALANCED}
+LETTERS = 15_353  # images that the earlier training on letters has; there are no more
+EQUAL = {  # ours: is it the letters, or how many images there are of them?
+    f"{arm}_as_letters": dataclasses.replace(PLAIN[arm], source_count=LETTERS, validation_every=50)
+    for arm in ("fashion", "cyrillic")
+}
+SOURCE_SEEDS, SOURCE_DRAWS = range(1, 5), 10  # beside seed 0, which has all draws
+ANOTHER_SOURCE = {  # ours: how much does the earlier training's own seed matter?
+    f"{arm}_source_{seed}": dataclasses.replace(settings, source_count=LETTERS, source_seed=seed, validation_every=50)
+    for arm, settings in {"letters": PLAIN["letters"], **EQUAL}.items()
+    for seed in SOURCE_SEEDS
+}
+ARMS: dict[str, Settings] = {**PLAIN, **IMPROVED, **BALANCED, **EQUAL, **ANOTHER_SOURCE}
+
+LABELS = {  # of arms, in words
+    "scratch_50": "no transfer, 50 epochs",
+    "scratch_150": "no transfer, 150 epochs",
+    "fashion": "clothes first",
+    "letters": "letters first",
+    "cyrillic": "Cyrillic letters first",
+    "letters_longer": "letters, longer schedule",
+    "letters_best": "letters, longer, augmented",
+    "scratch_best": "no transfer, longer, augmented",
+}
+LABELS |= {arm: f"{LABELS[arm.removesuffix('_balanced')]}, ten of each digit" for arm in BALANCED}
+LABELS |= {arm: f"{LABELS[arm.removesuffix('_as_letters')]}, as many as letters" for arm in EQUAL}
+LABELS |= {arm: f"{LABELS[arm.split('_source_')[0]]}, source's seed {arm[-1]}" for arm in ANOTHER_SOURCE}
 
 REFERENCE: dict[tuple[str, str], dict] = {
     ("scratch_50", "test_accuracy"): {"value": 0.67, "source": "Table 1, Sin TL (epochs not stated)"},
@@ -59,19 +86,28 @@ REFERENCE: dict[tuple[str, str], dict] = {
     ("letters", "test_accuracy"): {"value": 0.77, "source": "Table 1, TL-Letters"},
 }
 REDUCED: dict[str, dict] = {
-    "smoke": {"validation_count": 100, "test_count": 200, "head_epochs": 2, "all_epochs": 1, "scratch_epochs": 2},
+    "smoke": {"validation_count": 100, "test_count": 200, "head_epochs": 2, "all_epochs": 1, "scratch_epochs": 2}
+    | {"source_count": 0},
     "quick": {"validation_every": 50},
     "paper": {},
 }
+SEEDS = {"smoke": 2, "quick": 3, "paper": 30}
+
+
+def seeds(arm: Settings, profile_name: str) -> int:
+    """Return the number of draws of an arm: ten at most of a source network of another seed."""
+    return min(SOURCE_DRAWS, SEEDS[profile_name]) if arm.source_seed else SEEDS[profile_name]
+
+
 RUN = "tlkeras.reports.tominet.run"
 REPORT = Report(
     name="tominet",
     title="100 digits, after clothes or letters (report 002, EJ3)",
     arms=ARMS,
     reference=REFERENCE,
-    highlights=(*PLAIN, *IMPROVED, "letters_best_balanced"),
+    highlights=(*PLAIN, *IMPROVED, "letters_best_balanced", *EQUAL),
     headline=("test_accuracy", "test_accuracy_recalibrated"),
-    seeds=ByProfile({"smoke": 2, "quick": 3, "paper": 30}),
+    seeds=seeds,
     reduced=ByProfile(REDUCED),
     inputs=Deferred(RUN, "inputs"),
     run=Deferred(RUN, "run"),

@@ -1,0 +1,145 @@
+"""What each notebook asks, and its answer in one sentence, with its numbers from the recorded runs."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tlkeras.experiments import opening
+from tlkeras.experiments.claims import HELD, NOT_HELD
+from tlkeras.experiments.runs import Runs, load_runs
+from tlkeras.reports import REPORTS
+from tlkeras.reports.ants_bees import claims as ants_bees
+from tlkeras.reports.l2t import claims as l2t
+from tlkeras.reports.l2t import settings as l2t_settings
+from tlkeras.reports.squeezenet import claims as squeezenet
+from tlkeras.reports.strategies import claims as strategies
+from tlkeras.reports.tominet import claims as tominet
+
+QUESTIONS = {  # of each notebook, by the number that its name begins with
+    "00": "Your own photographs: which network, trained how, and can it be trusted?",
+    "01": "With only 100 labelled digits, does it help to have seen clothes or letters first?",
+    "02": "What does each filter respond to, and what did fine-tuning move?",
+    "03": "How much of a pretrained SqueezeNet should be trained, and on images of which size?",
+    "04": "Which part should be trained, with how much data, how similar, at what rate?",
+    "05": "Four ways to transfer AlexNet and VGG16 to 244 photographs: which is best?",
+    "06": "Can a network learn what, where and which pixels of another network's features to imitate?",
+}
+NOT_RECORDED = "The recorded runs, which answer it, are not here: run the notebook in the paper profile."
+
+
+def box(number: str) -> opening.Box:
+    """Return the box of a notebook, "00" to "06"; where its runs are not recorded, the answer says so.
+
+    Raises:
+        KeyError: no such notebook.
+    """
+    report, answer = ANSWERS[number]
+    try:
+        said, n = answer(load_runs(REPORTS[report], "paper"))
+    except (ValueError, IndexError):  # an arm without runs
+        said, n = NOT_RECORDED, "0"
+    minutes = opening.minutes(number, opening.measured())
+    return opening.Box(QUESTIONS[number], said, n, minutes, opening.here())
+
+
+def _own_images(runs: Runs) -> tuple[str, str]:
+    accuracy, (images,) = _mean(runs, "both_probe_10", "validation_accuracy"), _judged(runs, "both_probe_10")
+    return (
+        "Fit a linear probe to frozen features of all networks that you have: on the ants and bees of report 004 it "
+        f"is right on {accuracy:.1%} of photographs that it was not trained on, and its certainty can be checked.",
+        f"{images} photographs; {len(runs.of('both_probe_10'))} runs",
+    )
+
+
+def _tominet(runs: Runs) -> tuple[str, str]:
+    found = {row["claim"]: row for row in tominet.findings(runs)}
+    letters = found["letters first is better than no transfer for 150 epochs"]
+    clothes = found["clothes first is no better than no transfer for 150 epochs"]
+    (artefact,) = tominet.artefact(runs, ["letters"], "scratch_50")
+    return (
+        f"Letters help ({_by(letters)} in accuracy, against 150 epochs of no transfer) and clothes less "
+        f"({_by(clothes)}), but {artefact['share_gone']:.0%} of the gain over as many epochs of no transfer was an "
+        "artefact of batch normalisation.",
+        f"{letters['n']} draws of 100 digits, the same for every arm",
+    )
+
+
+def _filters(runs: Runs) -> tuple[str, str]:
+    first, second = (_mean(runs, "rate_1e-4", f"moved_conv_{layer}") for layer in (1, 2))
+    return (
+        "To strokes and textures of one width and angle, and fine-tuning hardly touches that: at a rate of 1e-4 it "
+        f"moves the kernels of the two convolutions by {first:.1%} and {second:.1%} of their length.",
+        f"{len(runs.of('rate_1e-4'))} recorded runs of the fine-tuning; one network for the pictures",
+    )
+
+
+def _squeezenet(runs: Runs) -> tuple[str, str]:
+    arms = ("head", "fire8_up", "all", "head_160")
+    head, upper, whole, larger = (_mean(runs, arm, "test_accuracy") for arm in arms)
+    verdicts = {row["verdict"] for row in squeezenet.findings(runs)}
+    return (
+        f"The more, the better ({', '.join(sorted(verdicts))}: {head:.1%}, {upper:.1%}, {whole:.1%} of the test "
+        f"images), but the head alone reaches {larger:.1%} on images enlarged to 160 pixels.",
+        ", ".join(str(len(runs.of(arm))) for arm in arms) + " runs",
+    )
+
+
+def _strategies(runs: Runs) -> tuple[str, str]:
+    found = strategies.findings(runs)
+    held, not_held = (sum(row["verdict"] == verdict for row in found) for verdict in (HELD, NOT_HELD))
+    rates = {row["rate"]: row["source"] for row in strategies.rate_rows(runs)}
+    lowest, highest = min(rates), max(rates)
+    counts = sorted({row["n"] for row in found})
+    return (
+        f"Not the part that the slides advise: it is the best in {held} of {len(found)} cells, and not the best in "
+        f"{not_held}; but too high a rate does destroy what was learnt ({rates[lowest]:.0%} of the old letters are "
+        f"still known at {lowest:g}, {rates[highest]:.0%} at {highest:g}).",
+        f"{counts[0]} to {counts[-1]} draws a cell",
+    )
+
+
+def _ants_bees(runs: Runs) -> tuple[str, str]:
+    ways = ("frozen", "graded", "last", "full")
+    scores = {way: _mean(runs, f"alexnet_{way}", ants_bees.AUC) for way in ways}
+    (images,) = _judged(runs, "alexnet_full")
+    return (
+        f"For AlexNet, frozen features (ROC AUC {scores['frozen']:.3f}) or smaller rates on the first layers "
+        f"({scores['graded']:.3f}); thawing the last layers is close ({scores['last']:.3f}), and training everything "
+        f"at one rate collapses ({scores['full']:.3f}).",
+        f"{len(runs.of('alexnet_full'))} runs of each way, on {images} photographs",
+    )
+
+
+def _l2t(runs: Runs) -> tuple[str, str]:
+    asked = [row for row in l2t.findings(runs) if row["reported_p"] != "p > 0.05"]
+    alone = [row for row in l2t.source_alone(runs) if "probe is better than every" in row["claim"]]
+    beaten = sum(row["verdict"] == HELD for row in alone)
+    return (
+        f"Hardly, from so few images: which pixels adds {_by(asked[0])} in accuracy where the report has "
+        f"{asked[0]['reported_difference']:+.3f}, and a linear probe of the source beats every method in {beaten} of "
+        f"{len(alone)} sizes.",
+        f"{asked[0]['n']} draws of each method, {l2t_settings.REPEATS} of the probe",
+    )
+
+
+def _by(row: dict) -> str:
+    return f"{row['difference']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
+
+
+def _mean(runs: Runs, arm: str, metric: str) -> float:
+    return float(np.mean(list(runs.scores(arm, metric).values())))
+
+
+def _judged(runs: Runs, arm: str) -> set[int]:
+    return {len(run.details["labels"]) for run in runs.of(arm)}
+
+
+ANSWERS: dict[str, tuple[str, Callable[[Runs], tuple[str, str]]]] = {  # the report whose runs answer, and how
+    "00": ("ants_bees", _own_images),
+    "01": ("tominet", _tominet),
+    "02": ("strategies", _filters),
+    "03": ("squeezenet", _squeezenet),
+    "04": ("strategies", _strategies),
+    "05": ("ants_bees", _ants_bees),
+    "06": ("l2t", _l2t),
+}

@@ -1,0 +1,185 @@
+"""Tables of the results' page beside the main arms: later strategies, the rule rewritten, choices, forecasts, gaps."""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+from tlkeras.experiments import choices, forecasts, plans
+from tlkeras.experiments import runs as stored
+from tlkeras.experiments.choices import Choice
+from tlkeras.experiments.plans import Plan
+from tlkeras.experiments.runs import Runs
+from tlkeras.reports import REPORTS
+from tlkeras.reports.squeezenet import claims as squeezenet_claims
+from tlkeras.reports.strategies import claims as strategies_claims
+from tlkeras.reports.tominet import claims as tominet_claims
+from tools.markdown import markdown_table
+
+LONG_SECONDS = 1_800  # of a run, on one core: longer ones are not recorded without a GPU
+CHOICES = (
+    Choice(
+        "tominet",
+        "after letters: how long, which views",
+        ("letters", "letters_longer", "letters_best"),
+        "validation_accuracy",
+    ),
+    Choice(
+        "tominet",
+        "no transfer: how long, which views",
+        ("scratch_50", "scratch_150", "scratch_best"),
+        "validation_accuracy",
+    ),
+    Choice(
+        "squeezenet",
+        "size of the images, head alone",
+        ("head", "head_96", "head_160", "head_224"),
+        "validation_accuracy",
+    ),
+    Choice("squeezenet", "size of the images, all trained", ("all_32", "all_96", "all_128"), "validation_accuracy"),
+)
+UNREPEATED = {  # choices for which no such rule was run, and why
+    "vgg16_probe_320 (report 004): size and pooling": "not made again: the twelve candidates were never stored, and "
+    "VGG16's features at each of their sizes need a GPU",
+}
+REASONS = {  # of arms that were never run, by the beginning of their name
+    ("ants_bees", "vgg16_"): "25 epochs of VGG16 take hours a run on two cores: needs a GPU",
+    ("l2t", "tinyimagenet"): "table 4 needs a GPU",
+    ("l2t", ""): "hours a run on two cores: needs a GPU or a cluster (`make paper RAY=auto`)",
+}
+NEVER = "never run: the time of this machine went to other arms"
+NOT_YET = "not yet: the time of this machine went to other arms"
+TOO_LONG = "takes longer than half an hour a run: needs a GPU"
+
+
+@functools.cache
+def recorded() -> dict[str, Runs]:
+    """Return the recorded paper runs of every report, by its name."""
+    return {name: stored.load_runs(report, "paper") for name, report in REPORTS.items()}
+
+
+def interval(row: Mapping, name: str, low: str, high: str) -> str:
+    """Return a difference with its interval, if there is one."""
+    bounds = f" [{row[low]:+.3f}, {row[high]:+.3f}]" if math.isfinite(row[low]) and math.isfinite(row[high]) else ""
+    return f"{row[name]:+.3f}{bounds}"
+
+
+def later() -> str:
+    """Return the table of the strategies of later papers, each against the advised one."""
+    rows = [
+        (row["quadrant"], f"{row['target']}, {row['size']}", row["strategy"], f"{row['accuracy']:.3f}")
+        + (interval(row, "difference", "ci_low", "ci_high"), row["verdict"], row["n"])
+        for row in strategies_claims.later_rows(recorded()["strategies"])
+    ]
+    return markdown_table(("quadrant", "target", "strategy", "accuracy", "against the advice", "better?", "n"), rows)
+
+
+def rule() -> str:
+    """Return the rule of the slides, rewritten as what the recorded runs say."""
+    rows = [
+        (row["quadrant"], "large" if row["large"] else "small", "similar" if row["similar"] else "dissimilar")
+        + (row["target"], row["advised"], f"**{row['best']}** {row['accuracy']:.3f}")
+        + (interval(row, "gain", "gain_ci_low", "gain_ci_high") if row["best"] != row["advised"] else "-",)
+        + (", ".join(row["as_good"]) or "-", row["strategies"], row["n"])
+        for row in strategies_claims.rule_rows(recorded()["strategies"])
+    ]
+    header = ("quadrant", "images", "to ImageNet", "target", "slides say", "best here", "gain", "no worse", "of", "n")
+    return markdown_table(header, rows)
+
+
+def equal() -> str:
+    """Return whether letters help, with as many images of clothes."""
+    rows = [
+        (row["claim"], row["verdict"], interval(row, "difference", "ci_low", "ci_high"), row["n"])
+        for row in tominet_claims.equal_findings(recorded()["tominet"])
+        if row["n"]
+    ]
+    return markdown_table(("claim", "verdict", "accuracy", "n"), rows)
+
+
+def patience() -> str:
+    """Return what early stopping would have given in report 000."""
+    rows = [
+        (row["arm"], row["patience"], f"{row['epochs']:.1f}", "yes" if row["all_ended"] else "no")
+        + (f"{row['validation_accuracy']:.3f}", f"{row['reported']:.3f}", row["n"])
+        for row in squeezenet_claims.patience_rows(recorded()["squeezenet"])
+    ]
+    header = ("arm", "patience", "epochs", "all runs ended", "validation accuracy", "reported, on test images", "n")
+    return markdown_table(header, rows)
+
+
+def scored() -> str:
+    """Return the forecasts and how they came out."""
+    rows = [
+        (row["report"], row["arm"] + (f" - {row['against']}" if row["against"] else ""))
+        + (f"{row['expected']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",)
+        + (("-", "not run", 0) if row["measured"] is None else (f"{row['measured']:.3f}", _inside(row), row["n"]))
+        for row in forecasts.score(forecasts.load(), recorded())
+    ]
+    return markdown_table(("report", "what", "forecast", "measured", "inside", "n"), rows)
+
+
+def _inside(row: Mapping) -> str:
+    return "yes" if row["inside"] else "no"
+
+
+def again() -> str:
+    """Return what was chosen by test images, and what is chosen without them."""
+    rows: list[Sequence[object]] = [
+        (row["report"], row["what"], f"{row['by_test']} {row['test_score']:.3f}")
+        + (f"{row['by_rule']} {row['rule_score']:.3f}", f"{row['by_draw']:.3f}", row["n"])
+        for row in choices.chosen_again(CHOICES, recorded())
+    ]
+    rows += [("-", what, "-", why, "-", 0) for what, why in UNREPEATED.items()]
+    header = ("report", "choice", "by test images", "by validation images", "draw by draw", "n")
+    return markdown_table(header, rows)
+
+
+def missing() -> str:
+    """Return the runs that are missing, and why: arms of the same report, number of runs and reason in one row."""
+    found: dict[tuple, list[Plan]] = {}
+    for name, report in REPORTS.items():
+        for plan in plans.plans(report, None, None, "paper"):
+            if plan.left:
+                found.setdefault((name, plan.done, plan.total, reason(plan)), []).append(plan)
+    rows = [
+        (name, _named([plan.arm for plan in own]), f"{done} of {total}", why + _cost(own))
+        for (name, done, total, why), own in found.items()
+    ]
+    return markdown_table(("report", "arms", "runs", "why"), rows)
+
+
+def reason(plan: Plan) -> str:
+    """Return why runs of an arm are missing."""
+    if plan.seconds is not None and plan.seconds > LONG_SECONDS:
+        return TOO_LONG
+    if plan.seconds is not None:
+        return NOT_YET
+    return next((why for (name, start), why in REASONS.items() if _begins(plan, name, start)), NEVER)
+
+
+def _begins(plan: Plan, report: str, start: str) -> bool:
+    return plan.report == report and plan.arm.startswith(start)
+
+
+def _cost(own: Sequence[Plan]) -> str:
+    """Return what the missing runs would cost, by those that were recorded."""
+    if any(plan.seconds is None for plan in own):
+        return ""
+    return f", about {plans.duration(sum(plan.left * (plan.seconds or 0) for plan in own))} of a core in all"
+
+
+def _named(arms: Sequence[str], most: int = 8) -> str:
+    """Return names in one line; of many the first and the last, and how many there are."""
+    shown = [f"`{arm}`" for arm in arms]
+    return ", ".join(shown) if len(arms) <= most else f"{shown[0]} to {shown[-1]}: {len(arms)} arms"
+
+
+BLOCKS = {  # of the results' page, by the name of their markers
+    "rule": rule,
+    "later": later,
+    "equal": equal,
+    "patience": patience,
+    "forecasts": scored,
+    "choices": again,
+    "missing": missing,
+}
