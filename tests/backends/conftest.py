@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what the tests above share
 
-ON_JAX_ALONE = ["test_l2t_jax.py"]
+ON_JAX_ALONE = ["test_l2t_jax.py", "test_l2t_together.py"]
 ON_JAX = os.environ.get("KERAS_BACKEND") == "jax"
 collect_ignore = [] if ON_JAX else ON_JAX_ALONE
 if ON_JAX:
