@@ -77,20 +77,6 @@ def test_seeds_together_equal_seeds_alone():
     assert not np.allclose(found[0]["loss"], found[1]["loss"])
 
 
-def test_views_are_mirrored_and_shifted_each_by_its_seed():
-    x = np.arange(6 * 8 * 8 * 3, dtype=np.float32).reshape(6, 8, 8, 3) + 1
-    augment = jax.jit(l2t.random_flip_crop(2))
-    views = [np.asarray(augment(x, np.array(seed))) for seed in ((1, 2), (1, 2), (2, 1))]
-    assert np.array_equal(views[0], views[1]) and not np.array_equal(views[0], views[2])
-    padded = np.pad(np.stack([x, x[:, :, ::-1]]), ((0, 0), (0, 0), (2, 2), (2, 2), (0, 0)))
-    for number, view in enumerate(views[0]):
-        crops = [padded[m, number, i : i + 8, j : j + 8] for m in (0, 1) for i in range(5) for j in range(5)]
-        assert sum(np.array_equal(view, crop) for crop in crops) == 1
-    assert len({(v != 0).any(-1).tobytes() for v in views[0]}) > 1
-    with pytest.raises(ValueError, match="padding=-1"):
-        l2t.random_flip_crop(-1)
-
-
 def test_validation_is_that_of_the_target():
     (x, y), made = drawn(), trainings(**PLAIN)
     found = l2t.study(made, x, y, seeds=SEEDS, validation=(x[0], y[0]), validation_every=2, **FITTED)

@@ -169,31 +169,6 @@ def cross_entropy(outputs: Tensor, labels: Tensor, logits: bool) -> Tensor:
     return -jnp.take_along_axis(logarithms, labels[:, None], -1).mean()
 
 
-def random_flip_crop(padding: int = 4) -> Callable:
-    """Return what `tlkeras.transfer.batches.random_flip_crop` does, of JAX's operations and by JAX's own draws.
-
-    Args:
-        padding: pixels added on each side, so the largest shift.
-
-    Raises:
-        ValueError: a negative padding.
-    """
-    if padding < 0:
-        raise ValueError(f"Expected a padding of at least 0 pixels. Received: padding={padding}")
-
-    def view(image: Tensor, mirrored: Tensor, corner: Tensor) -> Tensor:
-        padded = jnp.pad(jnp.where(mirrored, image[:, ::-1], image), [(padding, padding)] * 2 + [(0, 0)])
-        return lax.dynamic_slice(padded, (*corner, 0), image.shape)
-
-    def augment(images: Tensor, seed: Tensor) -> Tensor:
-        mirror, crop = jax.random.split(jax.random.fold_in(jax.random.key(seed[0]), seed[1]))
-        mirrored = jax.random.bernoulli(mirror, shape=(len(images),))
-        corners = jax.random.randint(crop, (len(images), 2), 0, 2 * padding + 1)
-        return jax.vmap(view)(images, mirrored, corners)
-
-    return augment
-
-
 # One training
 
 
@@ -330,7 +305,7 @@ def study(
         batch_size: images in an iteration; the last of an epoch may have fewer, but at least 2.
         learning_rate: of the first epoch.
         warm_up: as in `fit`.
-        augment: as in `fit`, of JAX's operations, such as `random_flip_crop()`.
+        augment: as in `fit`, of operations that JAX can compile.
         validation: images `(m, height, width, channels)` and labels, the same for all.
         validation_every: epochs between validations and steps of the progress bar.
         at_once: how many seeds go through the device together; None is all. Where memory is too small for them, half

@@ -18,9 +18,11 @@ from tlkeras.l2t.plan import History, NonFiniteLossError
 from tlkeras.reports.l2t import images
 from tlkeras.reports.l2t.settings import QUESTIONS, SOURCE_ALONE, WATCHED_CHANNELS, WATCHED_PAIR, Settings
 from tlkeras.reports.l2t.training import training
+from tlkeras.transfer import recalibrate
+from tlkeras.transfer.batches import random_flip_crop
+from tlkeras.transfer.evaluation import evaluate
 
 EVERY = 10  # epochs between two scores of the test images, from which nothing is chosen
-SCORED_AT_ONCE = 500
 CURVES = ("cross_entropy", "matching", "accuracy", "lookahead", "before", "after")
 
 
@@ -59,7 +61,7 @@ def run(arm: Settings, seeds: Sequence[int]) -> Iterator[tuple[int, Result]]:
             batch_size=arm.batch_size,
             learning_rate=arm.learning_rate,
             warm_up=arm.warm_up,
-            augment=engine.random_flip_crop(arm.padding),
+            augment=random_flip_crop(arm.padding),
             validation=test,
             validation_every=min(EVERY, arm.epochs),
             precision=precision,
@@ -94,11 +96,11 @@ def _result(
     }
     if arm.scarce:
         own = test[1] == images.scarce_class(seed, int(test[1].max()) + 1)
-        metrics["scarce_recall"] = accuracy(one.target, test[0][own], test[1][own])
+        metrics["scarce_recall"] = evaluate(one.target, test[0][own], test[1][own])[1]
     if look:
         look.on_epoch_end(arm.epochs - 1)
-    recalibrate(one.target, train[0], arm.batch_size)
-    metrics["test_accuracy_recalibrated"] = accuracy(one.target, *test)
+    recalibrate(one.target, train[0], batch_size=arm.batch_size)
+    metrics["test_accuracy_recalibrated"] = evaluate(one.target, *test)[1]
     details = {"draw": data.fingerprint(*train), "pairs": one.pair_names, **how}
     details |= {"looks": look.epochs if look else [], "answers": look.kept if look else {}}
     curves = {name: np.round(history[name], 4).tolist() for name in CURVES if name in history}
@@ -113,22 +115,3 @@ def _answers(one: LearningToTransfer, x: np.ndarray, arm: Settings) -> Answers |
     look = Answers(one, x[:64], every=arm.epochs, pair=WATCHED_PAIR, channels=WATCHED_CHANNELS)
     look.on_epoch_begin(0)
     return look
-
-
-def accuracy(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
-    """Return the accuracy (0..1) of a classifier on images and labels, on any backend."""
-    batches = [x[start : start + SCORED_AT_ONCE] for start in range(0, len(x), SCORED_AT_ONCE)]
-    outputs = [keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches]
-    return float((np.concatenate(outputs).argmax(1) == y).mean())
-
-
-def recalibrate(model: keras.Model, x: np.ndarray, batch_size: int) -> None:
-    """Do what `tlkeras.transfer.recalibrate` does, without TensorFlow: moving statistics become means over batches."""
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    kept = [layer.momentum for layer in layers]
-    for step, batch in enumerate(np.array_split(x, -(-len(x) // batch_size))):
-        for layer in layers:
-            layer.momentum = step / (step + 1)  # makes the exponential average a plain one
-        model(batch, training=True)
-    for layer, momentum in zip(layers, kept, strict=True):
-        layer.momentum = momentum
