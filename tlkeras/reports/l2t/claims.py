@@ -256,9 +256,10 @@ def load_shared(path: Path = SHARED_IMAGES) -> dict[str, dict[str, list[int]]]:
     They are those of `results/overlaps.json`, which `python -m tools.shared_images` writes.
     """
     stored = json.loads(path.read_text(encoding="utf-8"))["pairs"]
+    seen = {name: [row for row in rows if row["source_split"] == "train"] for name, rows in stored.items()}
     return {
         name: {split: sorted({row["image"] for row in rows if row["split"] == split}) for split in ("train", "test")}
-        for name, rows in stored.items()
+        for name, rows in seen.items()
     }
 
 
