@@ -21,9 +21,8 @@ from tlkeras.reports.l2t.claims import SHARED_IMAGES
 from tlkeras.transfer.features import SHARED, compiled_forward, pooled_model
 
 SOURCE, TARGETS = "tinyimagenet32", ("stl10", "cifar10")
-# (distance of pixels, of features) below which a pair may show one photograph: cut differently, or with little in it that
-# this network knows. By eye, of STL-10 five pairs of six of the first kind do, of CIFAR-10 one of three: so these are at
-# least as many images as are shared.
+# (distance of pixels, of features) below which a pair may show one photograph: cut differently, or with little in it
+# that this network knows. By eye, of the first kind five pairs of six of STL-10 do, and one of three of CIFAR-10.
 RULES = ((0.4, 0.1), (0.1, 0.2))
 
 
