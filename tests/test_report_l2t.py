@@ -8,13 +8,15 @@ from helpers import made_run
 
 from tlkeras.experiments.runs import Runs
 from tlkeras.models import resnet32, weights
-from tlkeras.reports.l2t import claims, images, source_alone
+from tlkeras.reports.l2t import claims, images, source_alone, training
 from tlkeras.reports.l2t import run as report
 from tlkeras.reports.l2t.settings import (
+    ABLATIONS,
     ALONE,
     ARMS,
     MEANS,
     METHODS,
+    OTHERS,
     P_VALUES,
     QUESTIONS,
     REFERENCE,
@@ -39,7 +41,8 @@ def no_official_weights(monkeypatch, tmp_path):
 def test_the_study_has_the_size_of_the_report():
     assert len(TABLES) * REPEATS == 1_800
     assert {settings.method for settings in UNBALANCED.values()} == {"scratch", "ww", "www"}
-    assert len(ALONE) == 30 and {**TABLES, **UNBALANCED, **ALONE} == ARMS
+    assert len(ALONE) == 30 and {**TABLES, **UNBALANCED, **ALONE, **OTHERS, **ABLATIONS} == ARMS
+    assert len(OTHERS) == 15 and len(ABLATIONS) == 16
     for settings in (TABLES | UNBALANCED).values():
         assert (settings.epochs, settings.batch_size, settings.learning_rate) == (200, 128, 0.1)
     assert set(REFERENCE) - {(arm, "test_accuracy") for arm in TABLES} == {(arm, "scarce_recall") for arm in UNBALANCED}
@@ -82,17 +85,17 @@ def test_larger_images_are_shrunk_with_antialiasing():
     assert images.shrunk(found) is found
 
 
-@pytest.mark.parametrize("arm", ["stl10_5_scratch", "stl10_unbalanced_www"])
+@pytest.mark.parametrize("arm", ["stl10_5_scratch", "stl10_unbalanced_www", "stl10_10_vid", "stl10_10_map_124"])
 def test_a_run_keeps_what_tables_and_figures_need(arm):
     settings = REPORT.settings(arm, "smoke")
     result = report.run(settings, seed=1)
-    wanted = {"test_accuracy", "test_loss", "train_accuracy", "iteration_seconds"}
+    wanted = {"test_accuracy", "test_accuracy_recalibrated", "test_loss", "train_accuracy", "iteration_seconds"}
     assert set(result.metrics) == wanted | ({"scarce_recall"} if "unbalanced" in arm else set())
     assert all(np.isfinite(list(result.metrics.values())))
     assert (
         len(result.details["path"]) == settings.epochs + 1 and len(result.history["cross_entropy"]) == settings.epochs
     )
-    asked = set(QUESTIONS[settings.method].split())
+    asked = set(QUESTIONS.get(settings.method, "").split())
     assert set(result.details["answers"]) == asked
     assert [len(look) for look in result.details["answers"].get("where", [])] == [15] * (3 if asked else 0)
 
@@ -234,3 +237,65 @@ def test_hours_are_counted_by_the_image():
 def test_the_scarce_class_has_fewer_images():
     whole, scarce = (dataclasses.asdict(ARMS[arm]) for arm in ("stl10_100_ww", "stl10_unbalanced_ww"))
     assert (claims._images(whole), claims._images(scarce)) == (1000, 910)
+
+
+def test_ablations_and_peers_match_the_layers_that_they_name():
+    pairs = {
+        name: training.pairs(REPORT.arms[f"stl10_10_{name}"]) for name in ("scratch_1e-2", "ww", "map_124", "sp", "at")
+    }
+    assert pairs["scratch_1e-2"] == [] and len(pairs["ww"]) == 15
+    assert pairs["map_124"] == [("s1b5", "relu2"), ("s2b5", "relu4"), ("s3b5", "relu8")]
+    assert pairs["sp"] == [("s3b5", "relu8")]
+    shapes = {
+        name: layer.output.shape[1:3]
+        for model in (images.source(), report.training(REPORT.arms["stl10_10_scratch"], 0).target)
+        for layer in model.layers
+        for name in (layer.name,)
+    }
+    assert all(shapes[source] == shapes[target] for source, target in pairs["at"])
+
+
+def test_new_fields_leave_recorded_runs_what_they_are():
+    stored = {"dataset": "stl10", "per_class": 10, "method": "ww"}
+    settings = dataclasses.asdict(REPORT.arms["stl10_10_ww"])
+    completed = REPORT.completed("stl10_10_ww", stored)
+    assert completed == {**settings, "targets": list(settings["targets"])}
+    for arm in ABLATIONS.values():
+        assert arm not in TABLES.values()
+
+
+def test_peers_and_ablations_are_compared_once_they_have_runs():
+    runs = made("stl10_10_ufm", noise(0)) + made("stl10_10_ww", noise(1)) + made("stl10_10_sp", 0.1 + noise(2))
+    assert [(row["first"], row["verdict"]) for row in claims.peers(runs)] == [("stl10_10_sp", "first better")]
+    assert claims.ablations(runs) == []
+    maps = [made(arm, place / 100 + noise(place)) for place, arm in enumerate(a for a in ABLATIONS if "_map_" in a)]
+    runs = sum(maps, runs + made("stl10_10_ww_fixed", noise(3)))
+    rows = {row["first"].removeprefix("stl10_10_"): row for row in claims.ablations(runs)}
+    assert set(rows) == {"map_mean", "map_best", "ww_fixed"}
+    assert rows["map_mean"]["difference"] == pytest.approx(0.045, abs=0.01)
+    assert rows["map_best"]["difference"] == pytest.approx(0.09, abs=0.01)
+
+
+def test_recalibrated_scores_are_an_arm_of_their_own():
+    runs = Runs(
+        made_run(REPORT, "stl10_10_scratch", seed, {"test_accuracy": 0.2, "test_accuracy_recalibrated": value})
+        for seed, value in enumerate(0.3 + noise(0))
+    )
+    (row,) = claims.ablations(runs)
+    assert (row["first"], row["n"]) == ("stl10_10_scratch_recalibrated", 8) and row["difference"] > 0.08
+
+
+def test_the_probe_is_scored_without_the_images_that_the_source_has_seen():
+    right = np.array([1, 0, 1, 1, 0, 1, 1, 1, 0, 1], bool)
+    details = {"right": np.packbits(right).tobytes().hex()}
+    runs = Runs([made_run(REPORT, "stl10_5_probe", 0, {"test_accuracy": right.mean()}, details=details)])
+    (row,) = claims.without_shared(runs, {"stl10": {"train": [1], "test": [0, 4]}})
+    assert (row["all"], row["without"], row["shared"]) == (pytest.approx(0.7), pytest.approx(6 / 8), "2")
+    assert claims.without_shared(runs, {"cifar10": {"train": [], "test": []}}) == []
+
+
+def test_the_stored_list_names_images_that_the_source_was_trained_on():
+    shared = claims.load_shared()
+    assert set(shared) == {"stl10", "cifar10"}
+    assert max(shared["stl10"]["test"]) < 8_000 and max(shared["cifar10"]["test"]) < 10_000
+    assert all(0 < len(images) < 200 for splits in shared.values() for images in splits.values())

@@ -137,5 +137,17 @@ def test_parts_of_the_contract():
     assert Deferred("math", "gcd")(6, 4) == 2
     fields = [field.name for field in dataclasses.fields(Report)]
     assert fields == [
-        *("name", "title", "arms", "reference", "highlights", "headline", "seeds", "reduced", "inputs", "run")
+        *(
+            "name",
+            "title",
+            "arms",
+            "reference",
+            "highlights",
+            "headline",
+            "seeds",
+            "reduced",
+            "inputs",
+            "run",
+            "together",
+        )
     ]

@@ -42,6 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--jobs", type=int, default=1, help="processes that share the cores of this machine; default: 1")
     run.add_argument("--executor", choices=("local", "ray"), default="local", help="where; default: local")
     run.add_argument("--address", help="of the Ray cluster, or auto; default: a new one on this machine")
+    run.add_argument(
+        "--engine", choices=("keras", "jax"), default="keras", help="jax: all seeds of an arm at once, on a GPU"
+    )
     run.set_defaults(command=_run)
     study = commands.add_parser("study", help="run what a TOML file asks for, after an estimate of its cost")
     study.add_argument("file", type=Path, help="profile, jobs, and a table of each report with arms and seeds")
@@ -104,6 +107,12 @@ def _reports(name: str) -> list[Report]:
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.engine == "jax":
+        for report in _reports(options.report):
+            arms = options.arm or list(report.arms)
+            finished = runs.study_together(report, arms, seeds=options.seeds, profile_name=options.profile)
+            print(tables.format_table(tables.result_rows(report, finished, arms=finished.arms)))
+        return
     execute = executors.on_ray(options.address) if options.executor == "ray" else _local(options.jobs)
     for report in _reports(options.report):
         _show(report, options.arm, options.seeds, options.profile, execute)

@@ -1,6 +1,6 @@
 """Look at every page of the site in a headless browser, `make pages`: what is broken, unreadable or unreachable.
 
-Each page is opened at two widths and in two colour schemes. Screenshots and what was found are written beside the site.
+Each page is opened wide and light, and narrow and dark. Screenshots and what was found are written beside the site.
 """
 
 import argparse
@@ -16,11 +16,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WIDTHS = (1280, 390)
-SCHEMES = ("light", "dark")
+VIEWS = ((1280, "light"), (390, "dark"))  # both widths, and both colour schemes
 TABS = 40  # keys pressed on a page
-# What the generator writes and no setting of it changes: field lists, and the search above the table of contents.
-NOT_OURS = ("definition-list", "dlitem", "region")
+# What no setting of ours changes: Sphinx' field lists, the theme's search above the contents, pandas' head of an index.
+NOT_OURS = ("definition-list", "dlitem", "region", "empty-table-header")
 PATIENCE = 120_000  # milliseconds for what the browser is told
 TALLEST = 6000  # pixels of a screenshot
 FOUND_BY_SCRIPT = """() => {
@@ -59,7 +58,7 @@ def browser() -> str | None:
 
 
 def look(site: Path, shots: Path, executable: str) -> dict[str, list[str]]:
-    """Open every page in each width and scheme, and return what is wrong with it, by page.
+    """Open every page in each of `VIEWS`, and return what is wrong with it, by page.
 
     Args:
         site: folder of pages.
@@ -73,15 +72,15 @@ def look(site: Path, shots: Path, executable: str) -> dict[str, list[str]]:
         chromium = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         for page in pages(site):
             name = str(page.relative_to(site))
-            for width, scheme in ((width, scheme) for width in WIDTHS for scheme in SCHEMES):
-                print(f"{name} {width} {scheme}", flush=True)
+            for width, scheme in VIEWS:
                 view = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
                 shot = shots / f"{page.relative_to(site).with_suffix('')}-{width}-{scheme}.png"
-                wrong = _wrong(view, page, shot, known)
+                wrong = list(dict.fromkeys(_wrong(view, page, shot, known)))
                 found.setdefault(name, []).extend(f"{width} {scheme}: {one}" for one in wrong)
+                print(f"{name} {width} {scheme}:", *(wrong or ["good"]), sep="\n  ", flush=True)
                 view.close()
         chromium.close()
-    return {name: list(dict.fromkeys(wrong)) for name, wrong in found.items() if wrong}
+    return {name: wrong for name, wrong in found.items() if wrong}
 
 
 def broken_links(page: Path, links: Iterable[str], known: dict[Path, set[str]]) -> Iterator[str]:
@@ -190,8 +189,6 @@ def main() -> int:
         return 0
     found = look(output / "site", output / "shots", executable)
     (output / "pages.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
-    for name, wrong in found.items():
-        print(f"== {name}", *wrong, sep="\n")
     print(f"{len(pages(output / 'site'))} pages, {sum(map(len, found.values()))} findings: {output / 'shots'}")
     return int(bool(found))
 

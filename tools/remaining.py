@@ -168,10 +168,10 @@ def _cost(own: Sequence[Plan]) -> str:
     return f", about {plans.duration(sum(plan.left * (plan.seconds or 0) for plan in own))} of a core in all"
 
 
-def _named(arms: Sequence[str], most: int = 8) -> str:
+def _named(arms: Sequence[str], most: int = 14) -> str:
     """Return names in one line; of many the first and the last, and how many there are."""
     shown = [f"`{arm}`" for arm in arms]
-    return ", ".join(shown) if len(arms) <= most else f"{shown[0]} to {shown[-1]}: {len(arms)} arms"
+    return ", ".join(shown) if len(arms) <= most else f"{len(arms)} arms, from {shown[0]} to {shown[-1]}"
 
 
 BLOCKS = {  # of the results' page, by the name of their markers

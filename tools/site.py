@@ -79,9 +79,9 @@ def assemble(folder: Path) -> None:
     """Write everything that the pages are made of into an empty folder."""
     static = folder / "_static"
     shutil.copytree(STATIC, static, ignore=shutil.ignore_patterns("index.html"))
-    shutil.copytree(ROOT / "docs" / "figures", folder / "docs" / "figures")
-    for page in (ROOT / "docs").glob("*.md"):
-        write_text(folder / "docs" / page.name, document(page))
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    for page in (ROOT / "docs").rglob("*.md"):
+        write_text(folder / page.relative_to(ROOT), document(page))
     stored = {path.stem: notebooks.read(path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
     for stem, notebook in stored.items():
         _write_figure(static / f"{stem}.png", cards.best_figure(notebook, stem))
@@ -118,6 +118,7 @@ def prepared(notebook: NotebookNode) -> NotebookNode:
 def document(page: Path) -> str:
     """Return a page of docs/ as the site shows it: what leads to run files leads to the table of all numbers."""
     text = page.read_text(encoding="utf-8").replace("](../results)", "](../numbers.md)")
+    text = text if page.parent == ROOT / "docs" else f"---\norphan: true\n---\n{text}"  # reached by a link alone
     return text.replace("<!-- speed:begin", f"{_raw(bars())}\n\n<!-- speed:begin")
 
 

@@ -17,5 +17,6 @@ from tlkeras.data.loading import status as status
 from tlkeras.data.loading import verify as verify
 from tlkeras.data.records import RECORDS as RECORDS
 from tlkeras.data.records import DatasetRecord as DatasetRecord
+from tlkeras.data.shared import overlaps as overlaps
 from tlkeras.data.splits import few_shot as few_shot
 from tlkeras.data.splits import holdout as holdout

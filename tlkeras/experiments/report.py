@@ -3,7 +3,7 @@
 import dataclasses
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 PROFILES = ("smoke", "quick", "paper")
@@ -71,6 +71,7 @@ class Report:
         reduced: `(settings, profile) -> dict`, the fields of the settings that a profile changes.
         inputs: `settings -> Inputs`, the provenance of the data and the weights that a run uses.
         run: `(settings, seed) -> Result`, a pure function but for seconds.
+        together: `(settings, seeds) -> iterator of (seed, Result)`, another engine that computes many seeds at once.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Report:
     reduced: Callable[[Settings, str], Mapping[str, Any]]
     inputs: Callable[[Settings], Inputs]
     run: Callable[[Settings, int], Result]
+    together: Callable[[Settings, Sequence[int]], Iterable[tuple[int, Result]]] | None = None
 
     def settings(self, arm: str, profile_name: str) -> Settings:
         """Return the settings of an arm, reduced as the profile says.

@@ -318,6 +318,52 @@ def study(
     return Runs(finished[arm, seed] for arm in arms for seed in wanted[arm])
 
 
+def study_together(
+    report: Report,
+    arms: str | Sequence[str],
+    *,
+    seeds: int | Iterable[int] | None = None,
+    profile_name: str | None = None,
+) -> Runs:
+    """Run arm by arm, the seeds of each that are not stored by one call of `report.together`; store each as it comes.
+
+    A seed that `report.together` does not give, such as one that diverged, has no run.
+
+    Args:
+        report: one that has `together`.
+        arms: names out of `report.arms`, in this order.
+        seeds: as for `study`.
+        profile_name: None means TLKERAS_PROFILE.
+
+    Returns:
+        The runs of these arms and seeds that there are now, in order of arms, then seeds.
+
+    Raises:
+        ValueError: a report without such an engine, an unknown arm or profile, or no seeds.
+        OSError: the store cannot be written.
+    """
+    if report.together is None:
+        raise ValueError(f"Expected a report with an engine for many seeds at once. Received: {report.name}")
+    name = profile(profile_name)
+    arms = [arms] if isinstance(arms, str) else list(arms)
+    report.check_arms(arms)
+    finished: dict[executors.Job, Run] = {}
+    for arm in arms:
+        jobs = [(arm, seed) for seed in seeds_of(report, arm, seeds, name)]
+        finished |= {job: run for job in jobs if (run := _stored(report, *job, name))}
+        missing = [seed for _, seed in jobs if (arm, seed) not in finished]
+        if not missing:
+            continue
+        if folder := _folder(report, arm, name):
+            check_writable(folder)
+        started = time.perf_counter()
+        for seed, result in report.together(report.settings(arm, name), missing):
+            seconds = (time.perf_counter() - started) / len(missing)
+            finished[arm, seed] = run = _finished(report, name, (arm, seed), result, seconds)
+            _store(report, run)
+    return Runs(finished[job] for job in sorted(finished, key=lambda job: (arms.index(job[0]), job[1])))
+
+
 def live_or_recorded(
     report: Report,
     arms: Sequence[str],
@@ -465,9 +511,15 @@ def _claimed(report: Report, profile_name: str, job: executors.Job) -> Run | Non
 def _computed(report: Report, profile_name: str, job: executors.Job) -> Run:
     arm, seed = job
     settings = report.settings(arm, profile_name)
-    inputs = report.inputs(settings)
     started = time.perf_counter()
     result = isolated_run(report, settings, seed)
+    return _finished(report, profile_name, job, result, time.perf_counter() - started)
+
+
+def _finished(report: Report, profile_name: str, job: executors.Job, result: Result, seconds: float) -> Run:
+    arm, seed = job
+    settings = report.settings(arm, profile_name)
+    inputs = report.inputs(settings)
     metrics = {name: round(value, 6) for name, value in result.metrics.items() if math.isfinite(value)}
     left_out = [name for name in result.metrics if name not in metrics]
     if left_out:
@@ -482,7 +534,7 @@ def _computed(report: Report, profile_name: str, job: executors.Job) -> Run:
         metrics=metrics,
         data=inputs["data"],
         weights=inputs["weights"],
-        wall_seconds=round(time.perf_counter() - started, 2),
+        wall_seconds=round(seconds, 2),
         peak_memory_mib=environment.peak_memory_mib(),
         **environment.describe(),
         details={**result.details, "not_finite": left_out} if left_out else result.details,

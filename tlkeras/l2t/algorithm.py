@@ -46,7 +46,7 @@ class _Step(NamedTuple):
 def iteration(
     parts: Parts, old: State, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
 ) -> Outcome:
-    """Return what one iteration makes of `old`: a training step alone, where there are no meta-networks.
+    """Return what one iteration makes of `old`: a training step alone, where no meta-networks learn.
 
     The lookahead leaves no trace in the weights and velocities: only copies of them move.
 
@@ -73,7 +73,7 @@ def iteration(
     losses, gradients, statistics = training_gradients(parts, old, batch, weighting)
     weights, velocities = sgd(old.weights, old.velocities, gradients, rate, settings)  # line 4
     new = old._replace(weights=weights, velocities=velocities, statistics=statistics)
-    if not old.meta:
+    if not (old.meta and settings.meta_rate):
         return Outcome(new, losses, gradients, statistics)
     ahead = lookahead(parts, new, batch, weighting, rate)  # lines 5 to 9
     to_phi = phi.gradient(weighting, old.meta, output_gradients=ahead.to_weighting)

@@ -66,7 +66,7 @@ def iteration(parts: Parts, old: State, images: Tensor, labels: Tensor, rate: Te
     )
     weights, velocities = sgd(old.weights, old.velocities, gradients, rate, settings)  # line 4
     new = old._replace(weights=weights, velocities=velocities, statistics=statistics)
-    if not old.meta:
+    if not (old.meta and settings.meta_rate):
         return Outcome(new, losses, gradients, statistics)
     nothing = tree.map(jnp.zeros_like, weights)
     (after, (found, path, first)), (to_weighting, final) = jax.value_and_grad(
@@ -286,11 +286,13 @@ def study(
     epochs: int = 200,
     batch_size: int = 128,
     learning_rate: float = 0.1,
+    warm_up: int = 0,
     augment: Callable | None = None,
     validation: tuple[np.ndarray, np.ndarray] | None = None,
     validation_every: int = 10,
     at_once: int | None = None,
     precision: str = "float32",
+    after: Callable[[], object] | None = None,
 ) -> list[History | NonFiniteLossError]:
     """Do what `LearningToTransfer.fit` does for several trainings of one kind, all seeds in one compiled call.
 
@@ -302,12 +304,14 @@ def study(
         epochs: passes over the images.
         batch_size: images in an iteration; the last of an epoch may have fewer, but at least 2.
         learning_rate: of the first epoch.
-        augment: as in `fit`, of JAX's operations.
+        warm_up: as in `fit`.
+        augment: as in `fit`, of operations that JAX can compile.
         validation: images `(m, height, width, channels)` and labels, the same for all.
         validation_every: epochs between validations and steps of the progress bar.
         at_once: how many seeds go through the device together; None is all. Where memory is too small for them, half
             as many are tried, and so on, with a `SeedsHalvedWarning`.
         precision: "float32", or "tensorfloat32": multiplications of 10 bits on a GPU that has them.
+        after: is called at each step of the progress bar, when the device has done it.
 
     Returns:
         One history for each training, as `fit` returns it; or, where a loss or weight became NaN or infinite, a
@@ -318,18 +322,24 @@ def study(
         DeviceError: the device was lost, or has no memory for one seed.
     """
     plans = [
-        Plan(x, y, epochs, batch_size, learning_rate, seed, augment)
+        Plan(x, y, epochs, batch_size, learning_rate, seed, augment, warm_up)
         for x, y, seed in zip(np.asarray(images), np.asarray(labels), seeds, strict=True)
     ]
     check_study(trainings, plans, validation, validation_every, precision)
     histories: list[History | NonFiniteLossError] = []
     at_once = len(trainings) if at_once is None else at_once
     bar = _files.progress(None, "learning to transfer", total=len(trainings) * epochs, unit="epoch")
+
+    def told(count: int) -> None:
+        bar.update(count)
+        if after:
+            after()
+
     with jax.default_matmul_precision(precision), bar:
         while len(histories) < len(trainings):
             group = slice(len(histories), len(histories) + at_once)
             try:
-                histories += _together(trainings[group], plans[group], validation, validation_every, bar)
+                histories += _together(trainings[group], plans[group], validation, validation_every, told)
             except jax.errors.JaxRuntimeError as error:
                 at_once = _fewer(error, min(at_once, len(trainings) - len(histories)), histories)
     return histories
@@ -352,7 +362,10 @@ def check_study(
         raise ValueError(f"Expected a training for each seed. Received: {len(trainings)} trainings, {len(plans)} seeds")
     if precision not in PRECISIONS:
         raise ValueError(f"Expected precision out of {PRECISIONS}. Received: precision={precision!r}")
-    kinds = {repr((t.described, [v.shape for v in tree.leaves(t.learner.variables)])) for t in trainings}
+    # Without pairs, what is called the source is the target itself.
+    common = [{k: v for k, v in t.described.items() if k != "source" or t.described["pairs"]} for t in trainings]
+    shapes = [[v.shape for v in tree.leaves(t.learner.variables)] for t in trainings]
+    kinds = {repr(kind) for kind in zip(common, shapes, strict=True)}
     if len(kinds) > 1:
         raise ValueError(f"Expected trainings of the same source, pairs, questions and shapes. Received: {kinds}")
     for training, plan in zip(trainings, plans, strict=True):
@@ -374,7 +387,11 @@ def _fewer(error: Exception, count: int, histories: Sequence) -> int:
 
 
 def _together(
-    trainings: Sequence["LearningToTransfer"], plans: Sequence[Plan], validation: tuple | None, every: int, bar: Any
+    trainings: Sequence["LearningToTransfer"],
+    plans: Sequence[Plan],
+    validation: tuple | None,
+    every: int,
+    told: Callable,
 ) -> list[History | NonFiniteLossError]:
     """Train a group that fits into memory; the trainings hold the new weights afterwards."""
     learners, plan = [training.learner for training in trainings], plans[0]
@@ -393,7 +410,7 @@ def _together(
         logs.append(found)
         scores.append(score(run.state, *map(jnp.asarray, validation)) if validation else None)
         jax.block_until_ready(run.sound)
-        bar.update(len(chosen) * len(plans))
+        told(len(chosen) * len(plans))
     joined = tree.map(lambda *parts: np.concatenate(parts, 1), *logs)
     finished = []
     for number, learner in enumerate(learners):

@@ -31,13 +31,15 @@ class Settings:
     lookahead: int = 2  # section 5.4, T of Algorithm 1
     momentum: float = 0.9  # section 5.4
     weight_decay: float = 1e-4  # section 5.4, of the target and its branches
-    meta_rate: float = 1e-4  # section 5.4, Adam
+    meta_rate: float = 1e-4  # section 5.4, Adam; at 0 what was drawn stays, and nothing is looked ahead for
     meta_decay: float = 1e-4  # official code: L2, in the gradient
     double_update: bool = True  # official code: the first lookahead step leaves its mark on the moving statistics
 
     def __post_init__(self) -> None:
         if self.lookahead < 0:
             raise ValueError(f"Expected 0 or more lookahead steps. Received: lookahead={self.lookahead}")
+        if self.meta_rate < 0:
+            raise ValueError(f"Expected a rate of at least 0. Received: meta_rate={self.meta_rate}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,6 +53,7 @@ class Plan:
     learning_rate: float
     seed: int
     augment: Callable | None
+    warm_up: int = 0
 
     def check(self, validation_every: int) -> None:
         """Check the length of the training and its batches.
@@ -74,8 +77,9 @@ class Plan:
             warnings.warn(message, MissingClassesWarning, stacklevel=3)
 
     def rate(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, from 0 up: half a cosine (report 003, section 5.4)."""
-        return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        """Return the learning rate of an epoch, from 0 up: half a cosine (report 003, section 5.4), after a ramp."""
+        ramp = min(1.0, (epoch + 1) / self.warm_up) if self.warm_up else 1.0
+        return ramp * self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
     def course(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the order of the images in an epoch `(n,)`, and the seed of each batch `(batches, 2)`.
@@ -94,6 +98,7 @@ class Plan:
     def description(self) -> dict[str, Any]:
         """Return what a resumed training must have in common with the stored one."""
         numbers = {name: getattr(self, name) for name in ("epochs", "batch_size", "learning_rate", "seed")}
+        numbers |= {"warm_up": self.warm_up} if self.warm_up else {}
         return {"data": data.fingerprint(self.images, self.labels), "augmented": self.augment is not None, **numbers}
 
 

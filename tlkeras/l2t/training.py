@@ -15,7 +15,8 @@ from keras import ops
 from tlkeras import _files
 from tlkeras.checks import check_labelled
 from tlkeras.graph import has_logits
-from tlkeras.l2t.matching import Pair
+from tlkeras.l2t.matching import Matching, Pair
+from tlkeras.l2t.metanets import MetaNetworks
 from tlkeras.l2t.plan import History, NonFiniteLossError, Plan, Settings, averaged, check_models
 from tlkeras.l2t.state import Parts
 from tlkeras.models.weights import WeightFileError, fingerprint
@@ -52,6 +53,7 @@ class LearningToTransfer:
         where: learn weights of the pairs.
         which: learn weights of the maps' pixels.
         settings: the numbers of the training.
+        matching: another loss in the place of the report's, one of `tlkeras.l2t.peers`.
         seed: of the first values of branches and meta-networks.
         fast: compute in the ways that save time on a CPU (`tlkeras.l2t.fast`); False is plain TensorFlow, which gives
             the same numbers but for rounding, in about twice the time. On JAX there is one way. A checkpoint may be
@@ -73,6 +75,7 @@ class LearningToTransfer:
         where: bool = True,
         which: bool = False,
         settings: Settings | None = None,
+        matching: type[Matching] | None = None,
         seed: int = 0,
         fast: bool = True,
     ) -> None:
@@ -81,20 +84,23 @@ class LearningToTransfer:
             raise ValueError("Expected pairs to ask what, where or which about. Received: none")
         computed_by = engine()
         make_network, make_matching, make_meta = computed_by.kinds(fast)
-        matching = make_matching(source, target, pairs, by_region=which)
-        meta = make_meta(matching, what=what, where=where, which=which)
-        network = make_network(target, list(matching.target_shapes))
+        if matching:
+            make_matching, make_meta = matching, MetaNetworks
+        matched = make_matching(source, target, pairs, by_region=which)
+        meta = make_meta(matched, what=what, where=where, which=which)
+        network = make_network(target, list(matched.target_shapes))
         self.source, self.target = source, target
-        parts = Parts(network, matching, meta, has_logits(target), settings or Settings())
+        parts = Parts(network, matched, meta, has_logits(target), settings or Settings())
         self.learner = computed_by.Learner(parts, seed)
-        self.pair_names = matching.names
+        self.pair_names = matched.names
         self.described = {
-            "pairs": matching.pairs,
+            "pairs": matched.pairs,
             "what": what,
             "where": where,
             "which": which,
             "settings": dataclasses.asdict(parts.settings),
             "source": fingerprint(source),
+            **({"matching": matching.__name__} if matching else {}),
         }
 
     def fit(
@@ -106,6 +112,7 @@ class LearningToTransfer:
         batch_size: int = 128,
         learning_rate: float = 0.1,
         seed: int = 0,
+        warm_up: int = 0,
         augment: Callable | None = None,
         validation: tuple[np.ndarray, np.ndarray] | None = None,
         validation_every: int = 1,
@@ -121,6 +128,7 @@ class LearningToTransfer:
             batch_size: images in an iteration; the last of an epoch may have fewer, but at least 2.
             learning_rate: of the first epoch.
             seed: of the order of the images and of `augment`.
+            warm_up: epochs over which the rate rises to its cosine.
             augment: `(images (b, h, w, c) float32, seed (2,) int32) -> images`, such as
                 `tlkeras.transfer.batches.random_flip_crop()`; each batch is augmented once, for both models.
             validation: images and labels.
@@ -142,7 +150,7 @@ class LearningToTransfer:
                 checkpoint is that of the last epoch before.
             WeightFileError: a damaged checkpoint.
         """
-        plan = Plan(np.asarray(images), np.asarray(labels), epochs, batch_size, learning_rate, seed, augment)
+        plan = Plan(np.asarray(images), np.asarray(labels), epochs, batch_size, learning_rate, seed, augment, warm_up)
         plan.check(validation_every)
         check_labelled(self.target, plan.images, plan.labels, raw=False)
         if validation:

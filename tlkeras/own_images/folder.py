@@ -13,7 +13,6 @@ from tlkeras.data.images import ImageTree, squares
 FEWEST = 5  # images of a class: one for each fold of the cross-validation
 MOST_CLASSES = 1_000  # more are usually folders of another kind, such as one for each photograph
 SCARCE = 20  # images of a class, below which its own recall is anybody's guess
-SHRUNKEN, ALIKE = 16, 0.95  # pixels a side; unlike photographs stay below 0.9
 FOR_TRAINING = ("train", "training", "all")
 
 
@@ -123,37 +122,21 @@ def _check(collection: Collection) -> None:
 def near_duplicates(first: Photographs, second: Photographs | None = None) -> list[dict]:
     """Return pairs of images that show the same: copies, resized or saved again, of a set or of two sets.
 
-    Each image is shrunk to 16 x 16 grey pixels of mean 0 and length 1; alike are those whose product is near 1.
-
     Args:
         first: images.
         second: compared with them; None compares the first among themselves.
 
     Returns:
-        Rows of `first`, `second` (files), `same_class` and `likeness` (up to 1), the most alike first.
+        Rows of `first`, `second` (files), `same_class` and `likeness` (up to 1), the most alike first; see
+        `tlkeras.data.overlaps`.
     """
-    rows, others = _shrunken(first), _shrunken(second or first)
-    found = []
-    for start in range(0, len(rows), 1_000):  # a block of the product at a time
-        block = rows[start : start + 1_000] @ others.T
-        for row, column in np.argwhere(block > ALIKE):
-            if second is not None or start + row < column:
-                found.append((float(block[row, column]), start + int(row), int(column)))
     other = second or first
     return [
         {
-            "first": first.files[one],
-            "second": other.files[two],
-            "same_class": bool(first.labels[one] == other.labels[two]),
-            "likeness": round(likeness, 4),
+            "first": first.files[row["first"]],
+            "second": other.files[row["second"]],
+            "same_class": bool(first.labels[row["first"]] == other.labels[row["second"]]),
+            "likeness": round(1 - row["distance"], 4),
         }
-        for likeness, one, two in sorted(found, reverse=True)
+        for row in data.overlaps(first.images, second.images if second else None)
     ]
-
-
-def _shrunken(photographs: Photographs) -> np.ndarray:
-    """Return each image as 256 grey values of mean 0 and length 1; one without any contrast is 0."""
-    grey = photographs.squares(SHRUNKEN).astype(np.float32).mean(-1).reshape(len(photographs), -1)
-    centred = grey - grey.mean(1, keepdims=True)
-    lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.where(lengths < 1, 0, centred / np.maximum(lengths, 1))

@@ -1,31 +1,42 @@
 """What report 003 concludes, put to the test on stored runs, and what its numbers can mean."""
 
+import dataclasses
 import itertools
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from tlkeras.experiments import stats, tables
 from tlkeras.experiments.claims import BETTER, NO_DIFFERENT, Claim, judge
+from tlkeras.experiments.environment import REPOSITORY
 from tlkeras.experiments.report import as_stored
 from tlkeras.experiments.runs import Runs
 from tlkeras.reports.l2t.settings import (
+    ABLATED,
+    ABLATIONS,
     ARMS,
+    CHANGES,
     HALF_WIDTHS,
     MEANS,
     METHODS,
     P_VALUES,
+    PEERS,
+    RECORDED,
     REFERENCE,
     REPEATS,
     REPORT,
     SIZES,
     SOURCE_ALONE,
+    TABLES,
     UNBALANCED,
     arm_name,
 )
 
-ACCURACY, RECALL = "test_accuracy", "scarce_recall"
+ACCURACY, RECALL, RECALIBRATED = "test_accuracy", "scarce_recall", "test_accuracy_recalibrated"
+SHARED_IMAGES = REPOSITORY / "results" / "overlaps.json"
 MEANINGS = ("standard deviation", "95 % interval", "standard error")
 
 
@@ -155,6 +166,103 @@ def against(runs: Runs, baseline: str) -> list[dict]:
     return tables.comparison_rows(runs, [pair for pair in pairs if runs.have(pair)], ACCURACY)
 
 
+def peers(runs: Runs) -> list[dict]:
+    """Compare other methods that learn from the source's features with the report's UFM, on the same draws.
+
+    Returns:
+        Rows of `tables.comparison_rows`, p adjusted over all of them, for the peers that have runs.
+    """
+    pairs = [(arm_name(*cell, method), arm_name(*cell, "ufm")) for cell in RECORDED for method in PEERS]
+    return tables.comparison_rows(runs, [pair for pair in pairs if runs.have(pair)], ACCURACY)
+
+
+def ablations(runs: Runs) -> list[dict]:
+    """Compare changes of a method, one at a time, with the method as it is in the report, on the same draws.
+
+    L2T-ww is also compared with its own random weights of the pairs kept fixed, with the ten monotone maps (their mean,
+    and the one that is best on these test images, which flatters it), and with UFM of as many seconds. "Recalibrated"
+    is the same training, scored once batch normalisation has the statistics of all training images.
+
+    Returns:
+        Rows of `tables.comparison_rows`, p adjusted over all of them, for what has runs.
+    """
+    runs = runs + _recalibrated(runs, "scratch") + _maps(runs)
+    pairs = [("scratch_recalibrated", "scratch"), ("map_mean", "ww"), ("map_best", "ww")]
+    for name, (method, _) in CHANGES.items():
+        if not name.startswith("map_"):
+            pairs.append((name, "ww" if method == "ufm" else method))
+    arms = [(arm_name(*ABLATED, first), arm_name(*ABLATED, second)) for first, second in pairs]
+    return tables.comparison_rows(runs, [pair for pair in arms if runs.have(pair)], ACCURACY)
+
+
+def _recalibrated(runs: Runs, method: str) -> Runs:
+    """Return the runs of a method as an arm of its own, with the recalibrated accuracy in the place of the other."""
+    own = runs.of(arm_name(*ABLATED, method)).where(lambda run: RECALIBRATED in run.metrics)
+    name = arm_name(*ABLATED, f"{method}_recalibrated")
+    return Runs(dataclasses.replace(run, arm=name, metrics={ACCURACY: run.metrics[RECALIBRATED]}) for run in own)
+
+
+def _maps(runs: Runs) -> Runs:
+    """Return two arms, over the seeds that all monotone maps have: their mean, and the map that is best on average."""
+    names = [arm for arm in ABLATIONS if "_map_" in arm]
+    if not runs.have(names):
+        return Runs()
+    scores = [runs.scores(arm, ACCURACY) for arm in names]
+    seeds = set.intersection(*(set(own) for own in scores))
+    best = max(scores, key=lambda own: float(np.mean([own[seed] for seed in seeds])))
+    found = []
+    for run in runs.of(names[0]).where(lambda run: run.seed in seeds):
+        mean = float(np.mean([own[run.seed] for own in scores]))
+        for name, value in (("map_mean", mean), ("map_best", best[run.seed])):
+            found.append(dataclasses.replace(run, arm=arm_name(*ABLATED, name), metrics={ACCURACY: value}))
+    return Runs(found)
+
+
+def without_shared(runs: Runs, shared: Mapping[str, Mapping[str, Sequence[int]]]) -> list[dict]:
+    """Score the source's probe on all test images, and on those that the source was not trained on.
+
+    Args:
+        runs: stored runs.
+        shared: by data set, "test": the numbers of the test images that are among the source's, as `load_shared` gives.
+
+    Returns:
+        Rows with dataset, per_class, shared (test images left out), all, without (mean accuracies), n; for the sizes of
+        which the probe has runs that say which answers were right.
+    """
+    rows = []
+    for (dataset, counts), method in itertools.product(SIZES.items(), SOURCE_ALONE):
+        for count in counts if dataset in shared else ():
+            own = runs.of(arm_name(dataset, count, method)).where(lambda run: "right" in run.details)
+            if own:
+                rows.append({"dataset": dataset, "per_class": str(count), "method": method, **_without(own, shared)})
+    return rows
+
+
+def _without(own: Runs, shared: Mapping[str, Mapping[str, Sequence[int]]]) -> dict:
+    left_out = list(shared[own[0].settings["dataset"]]["test"])
+    scores = []
+    for run in own:
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(run.details["right"]), np.uint8))
+        total = round(bits.sum() / run.metrics[ACCURACY])
+        kept = np.setdiff1d(np.arange(total), left_out)
+        scores.append((bits[:total].mean(), bits[kept].mean()))
+    every, rest = np.mean(scores, axis=0)
+    return {"shared": str(len(left_out)), "all": float(every), "without": float(rest), "n": len(own)}
+
+
+def load_shared(path: Path = SHARED_IMAGES) -> dict[str, dict[str, list[int]]]:
+    """Return the images that targets share with the source's training images, by data set and split ("train", "test").
+
+    They are those of `results/overlaps.json`, which `python -m tools.shared_images` writes.
+    """
+    stored = json.loads(path.read_text(encoding="utf-8"))["pairs"]
+    seen = {name: [row for row in rows if row["source_split"] == "train"] for name, rows in stored.items()}
+    return {
+        name: {split: sorted({row["image"] for row in rows if row["split"] == split}) for split in ("train", "test")}
+        for name, rows in seen.items()
+    }
+
+
 def source_alone(runs: Runs) -> list[dict]:
     """Judge whether the source network, without a target, is better than each method that the report compares.
 
@@ -220,12 +328,13 @@ def hours(runs: Runs) -> float | None:
     """
     total = 0.0
     for method in METHODS:
-        own = Runs(run for run in runs if run.settings["method"] == method)
+        tabled = [name for name, arm in (TABLES | UNBALANCED).items() if arm.method == method]
+        own = runs.of(tabled).where(lambda run: "iteration_seconds" in run.metrics)  # not many at once on a GPU
         if not own:
             return None
         batches = [_images(run.settings) / _iterations(run.settings) for run in own]
         seconds = [run.metrics["iteration_seconds"] / count for run, count in zip(own, batches, strict=True)]
-        arms = [as_stored(arm) for arm in ARMS.values() if arm.method == method]
+        arms = [as_stored(ARMS[name]) for name in tabled]
         total += np.median(seconds) * sum(_images(arm) * arm["epochs"] for arm in arms) * REPEATS
     return float(total) / 3600
 

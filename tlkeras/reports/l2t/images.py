@@ -8,7 +8,9 @@ from PIL import Image
 
 from tlkeras import data
 from tlkeras.data import Dataset
+from tlkeras.experiments.report import Inputs
 from tlkeras.models import records, resnet32
+from tlkeras.reports.l2t.settings import Settings
 
 SIDE = 32
 CLASSES = 200  # of Tiny ImageNet, which the source has seen
@@ -65,6 +67,12 @@ def pretrained() -> dict:
     found = records.best_available("resnet32")
     name = "tinyimagenet" if found.stand_in else found.name  # the stand-in's name in recorded runs
     return {"name": name, "fingerprint": found.fingerprint, "stand_in": found.stand_in}
+
+
+def inputs(arm: Settings) -> Inputs:
+    """Return the provenance of what a run uses: "data" and "weights", each with a fingerprint."""
+    weights = [] if arm.method == "scratch" else [pretrained()]
+    return {"data": [target(arm.dataset).provenance()], "weights": weights}
 
 
 def source(num_classes: int = CLASSES) -> keras.Model:

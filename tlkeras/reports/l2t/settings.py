@@ -6,6 +6,7 @@ are the numbers behind the plus-minus signs.
 """
 
 import dataclasses
+import itertools
 
 from tlkeras.experiments.report import ByProfile, Deferred, Report
 
@@ -45,6 +46,7 @@ REPEATS = 30  # section 5.5
 
 QUESTIONS = {"scratch": "", "ufm": "", "ww": "what where", "www": "what where which"}
 METHODS = tuple(QUESTIONS)
+PEERS = {"at": 1_000.0, "sp": 3_000.0, "vid": 1.0, "semckd": 400.0, "lwf": 1.0}  # beta, see `tlkeras.l2t.peers`
 SOURCE_ALONE = ("probe", "finetune")  # not in the report: what the source does without a target network
 WATCHED_PAIR = 8  # s2b5 -> relu6 of the 15, the middle of the source and of the target's depth
 WATCHED_CHANNELS = (0, 1, 2)
@@ -65,6 +67,10 @@ class Settings:
     padding: int = 4  # pixels; not stated, as in the official code
     test_count: int = 10_000
     width: float = 1.0  # of the target's layers; narrow ones are for tests
+    meta_rate: float = 1e-4  # at 0, the random weights of the pairs stay
+    beta: float = 0.5
+    warm_up: int = 0  # epochs; none in the report
+    targets: tuple[int, ...] = ()  # the target's maps that the last of the source's go with, one each; () is every pair
     strength: float = 0.03  # of the probe, C of scikit-learn; the best of 0.003 to 1 on training images outside draws
 
 
@@ -90,7 +96,29 @@ ALONE = {
     for count in counts
     for method in SOURCE_ALONE
 }
-ARMS: dict[str, Settings] = {**TABLES, **UNBALANCED, **ALONE}
+RECORDED = (("stl10", 5), ("stl10", 10), ("cifar10", 10))  # what two processor cores do in some hours
+SAME_SIZE, LAST = (0, 1, 2), (4,)  # targets: maps of the same size; the last map
+MATCHED = {"at": SAME_SIZE, "sp": LAST, "vid": SAME_SIZE, "semckd": (), "lwf": LAST}
+OTHERS = {
+    arm_name(*cell, method): Settings(*cell, method, beta=beta, targets=MATCHED[method])
+    for cell in RECORDED
+    for method, beta in PEERS.items()
+}
+MAPS = tuple(itertools.combinations(range(5), 3))  # all ten in which a deeper map goes with a deeper one
+CHANGES: dict[str, tuple[str, dict]] = {  # one at a time: (method, fields)
+    "scratch_1e-2": ("scratch", {"learning_rate": 0.01}),
+    "scratch_warm_up": ("scratch", {"warm_up": 10}),
+    "ww_fixed": ("ww", {"meta_rate": 0.0}),
+    "ww_1e-3": ("ww", {"meta_rate": 1e-3}),
+    "ww_1e-2": ("ww", {"meta_rate": 1e-2}),
+    "ufm_1300": ("ufm", {"epochs": 1300}),  # the seconds of 200 epochs of L2T-ww
+    **{"map_" + "".join(map(str, places)): ("ufm", {"targets": places}) for places in MAPS},
+}
+ABLATED = ("stl10", 10)
+ABLATIONS = {
+    arm_name(*ABLATED, name): Settings(*ABLATED, method, **changed) for name, (method, changed) in CHANGES.items()
+}
+ARMS: dict[str, Settings] = {**TABLES, **UNBALANCED, **ALONE, **OTHERS, **ABLATIONS}
 LABELS = {  # of data sets, methods and arms, in words
     "stl10": "STL-10",
     "cifar10": "CIFAR-10",
@@ -101,11 +129,30 @@ LABELS = {  # of data sets, methods and arms, in words
     "www": "L2T-www",
     "probe": "the source's probe",
     "finetune": "the source, fine-tuned",
+    "at": "attention transfer",
+    "sp": "similarity-preserving",
+    "vid": "VID",
+    "semckd": "SemCKD",
+    "lwf": "LwF",
+    "scratch_1e-2": "from scratch at a rate of 0.01",
+    "scratch_warm_up": "from scratch after a warm-up",
+    "scratch_recalibrated": "from scratch, recalibrated",
+    "ww_fixed": "L2T-ww, its first random weights kept",
+    "ww_1e-3": "L2T-ww, Adam at 1e-3",
+    "ww_1e-2": "L2T-ww, Adam at 1e-2",
+    "ufm_1300": "UFM for as many seconds as L2T-ww",
+    "map_mean": "ten monotone maps, their mean",
+    "map_best": "ten monotone maps, the best",
+    **{name: f"UFM of the target's maps {', '.join(name[4:])}" for name in CHANGES if name.startswith("map_")},
 }
 LABELS |= {
     name: f"{LABELS[arm.dataset]}, {f'{arm.scarce} to {arm.per_class}' if arm.scarce else arm.per_class} of a class, "
     f"{LABELS[arm.method]}"
-    for name, arm in ARMS.items()
+    for name, arm in {**TABLES, **UNBALANCED, **ALONE, **OTHERS}.items()
+}
+LABELS |= {
+    arm_name(*ABLATED, name): f"{LABELS[ABLATED[0]]}, {ABLATED[1]} of a class, {LABELS[name]}"
+    for name in (*CHANGES, "scratch_recalibrated", "map_mean", "map_best")
 }
 HEADS = {  # of the columns of tables, in words
     "per_class": "images of a class",
@@ -133,7 +180,6 @@ REFERENCE: dict[tuple[str, str], dict] = {
     (f"stl10_unbalanced_{method}", "scarce_recall"): {"value": round(value / 100, 4), "source": "Table 4"}
     for method, value in SCARCE.items()
 }
-RECORDED = (("stl10", 5), ("stl10", 10), ("cifar10", 10))  # what two processor cores do in some hours
 REDUCED: dict[str, dict] = {
     "smoke": {"per_class": 2, "epochs": 2, "batch_size": 10, "test_count": 40, "width": 0.16},
     "quick": {"per_class": 2, "epochs": 20, "test_count": 500, "width": 1 / 4},
@@ -157,6 +203,7 @@ REPORT = Report(
     headline=("test_accuracy",),
     seeds=ByProfile({"smoke": 1, "quick": 1, "paper": REPEATS}),
     reduced=reduced,
-    inputs=Deferred(RUN, "inputs"),
+    inputs=Deferred("tlkeras.reports.l2t.images", "inputs"),
     run=Deferred(RUN, "run"),
+    together=Deferred("tlkeras.reports.l2t.together", "run"),
 )
