@@ -9,7 +9,6 @@ import pytest
 from tools import colab, fork
 
 NOTEBOOKS = sorted((fork.ROOT / "notebooks").glob("*.ipynb"))
-NOTEBOOKS = [path for path in NOTEBOOKS if "BRANCH = " in path.read_text(encoding="utf-8")]  # until all are done
 ASKED = ["keras>=3.10,<4", "NumPy>=2.0,<3", "mlxtend>=0.23.4"]
 INSTALLED = {"keras": "3.8.0", "numpy": "2.1.0"}
 
@@ -47,14 +46,14 @@ def test_every_notebook_names_the_repository_of_the_project(path):
 def test_a_fork_moves_badge_and_bootstrap_and_leaves_outputs(tmp_path):
     (tmp_path / "notebooks").mkdir()
     shutil.copy(fork.ROOT / "pyproject.toml", tmp_path)
-    copy = tmp_path / "notebooks" / NOTEBOOKS[0].name
-    shutil.copy(NOTEBOOKS[0], copy)
+    copy = tmp_path / "notebooks" / NOTEBOOKS[3].name
+    shutil.copy(NOTEBOOKS[3], copy)
     fork.write("someone/copy", "my-branch", tmp_path)
     assert fork.place(tmp_path) == ("someone/copy", "my-branch")
     assert "github/someone/copy/blob/my-branch/notebooks/" in text(copy)
     assert '"https://github.com/someone/copy", "my-branch"' in text(copy)
     assert not re.search("tlkeras/tlkeras", text(copy))
-    before, after = (nbformat.read(path, as_version=4).cells for path in (NOTEBOOKS[0], copy))
+    before, after = (nbformat.read(path, as_version=4).cells for path in (NOTEBOOKS[3], copy))
     assert [cell.get("outputs") for cell in before] == [cell.get("outputs") for cell in after]
     fork.write(*fork.place(), tmp_path)
-    assert copy.read_bytes() == NOTEBOOKS[0].read_bytes()
+    assert copy.read_bytes() == NOTEBOOKS[3].read_bytes()
