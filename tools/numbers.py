@@ -51,7 +51,10 @@ FILES = {
     "applications": File("applications.json", ("name",), "python -m tlkeras.reports.strategies.applications"),
     "reliability": File("reliability.json", ("way", "reader", "report", "what", "end"), "make reliability"),
     "mutation": File("mutation.json", ("module",), "make mutation"),
+    "traps": File("traps.json", ("trap",), "make traps"),
+    "backends": File("backends.json", (), "python -m tools.backends"),
 }
+PAIRS = ("overlaps.json",)  # which image is which: no results
 BESIDE = ("date", "device", "versions", "commit")  # where and when, of any record
 
 
@@ -102,7 +105,7 @@ def groups() -> dict[str, dict[str, Any]]:
 
 def records() -> dict[str, File]:
     """Return every file of `results/` that is no run by the name of its part, with those that `FILES` does not know."""
-    known = {file.name for file in FILES.values()}
+    known = {*PAIRS, *(file.name for file in FILES.values())}
     others = {path.stem: File(path.name) for path in sorted(RESULTS.glob("*.json")) if path.name not in known}
     return {**FILES, **others}
 
