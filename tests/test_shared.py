@@ -22,23 +22,23 @@ def test_copies_of_other_size_and_brightness_are_found_with_their_distance():
     first, second = photographs(8), photographs(5, seed=1, side=64)
     second[3] = resized(first[6], 64) // 2 + 40
     second[1] = resized(first[2][4:, 4:], 64)
-    rows = tlkeras.overlaps(first, second)
+    rows = tlkeras.data.overlaps(first, second)
     assert [(row["first"], row["second"]) for row in rows] == [(6, 3), (2, 1)]
     assert 0 <= rows[0]["distance"] < 0.01 < rows[1]["distance"] < shared.ALIKE
-    assert tlkeras.overlaps(first, second, largest=0.01) == rows[:1]
+    assert tlkeras.data.overlaps(first, second, largest=0.01) == rows[:1]
 
 
 def test_the_distance_is_one_less_the_correlation_of_shrunken_grey_pixels():
     first, second = photographs(1, side=16), photographs(1, seed=1, side=16)
     grey = [x[0].mean(-1).ravel() for x in (first, second)]
-    (row,) = tlkeras.overlaps(first, second, largest=3)
+    (row,) = tlkeras.data.overlaps(first, second, largest=3)
     assert row["distance"] == pytest.approx(1 - np.corrcoef(*grey)[0, 1], abs=1e-4)
 
 
 def test_a_set_is_compared_with_itself_once_a_pair_and_flat_images_are_like_none():
     images = photographs(6)
     images[4], images[0], images[1] = images[2], 7, 7
-    assert tlkeras.overlaps(images) == [{"first": 2, "second": 4, "distance": pytest.approx(0, abs=1e-4)}]
+    assert tlkeras.data.overlaps(images) == [{"first": 2, "second": 4, "distance": pytest.approx(0, abs=1e-4)}]
 
 
 def test_with_a_model_a_pair_is_near_by_both():
@@ -49,21 +49,21 @@ def test_with_a_model_a_pair_is_near_by_both():
     def columns(x):
         return np.sort(x.astype(np.float32).mean(1).mean(-1), axis=1)
 
-    (row,) = tlkeras.overlaps(first, second, model=columns)
+    (row,) = tlkeras.data.overlaps(first, second, model=columns)
     assert (row["first"], row["second"]) == (1, 2) and row["feature_distance"] == pytest.approx(0, abs=1e-3)
-    rows = tlkeras.overlaps(first, second, largest=3, model=columns, largest_of_features=0.001)
+    rows = tlkeras.data.overlaps(first, second, largest=3, model=columns, largest_of_features=0.001)
     assert [(row["first"], row["second"]) for row in rows] == [(1, 2), (4, 3)]
     others = iter((np.eye(6), np.eye(6)[::-1]))
-    assert tlkeras.overlaps(first, second, model=lambda x: next(others)) == [], "near by the pixels alone"
+    assert tlkeras.data.overlaps(first, second, model=lambda x: next(others)) == [], "near by the pixels alone"
 
 
 def test_blocks_do_not_show(monkeypatch):
     first, second = photographs(7), photographs(7)[::-1]
-    whole = tlkeras.overlaps(first, second, model=lambda x: x[:, ::8, ::8])
+    whole = tlkeras.data.overlaps(first, second, model=lambda x: x[:, ::8, ::8])
     monkeypatch.setattr(shared, "BLOCK", 3)
-    assert tlkeras.overlaps(first, second, model=lambda x: x[:, ::8, ::8]) == whole and len(whole) == 7
+    assert tlkeras.data.overlaps(first, second, model=lambda x: x[:, ::8, ::8]) == whole and len(whole) == 7
 
 
 def test_no_images_are_refused():
     with pytest.raises(ValueError, match=r"Expected images in both sets\. Received: 2 and 0"):
-        tlkeras.overlaps(photographs(2), [])
+        tlkeras.data.overlaps(photographs(2), [])

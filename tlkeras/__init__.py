@@ -17,7 +17,6 @@ if importlib.util.find_spec(_backend) is None:  # Keras would end in a traceback
 
 if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` is the same, for `__getattr__`
     from tlkeras.data import load as load
-    from tlkeras.data import overlaps as overlaps
     from tlkeras.data.splits import few_shot as few_shot
     from tlkeras.experiments.report import profile as profile
     from tlkeras.experiments.runs import live_or_recorded as live_or_recorded
@@ -45,7 +44,6 @@ if TYPE_CHECKING:  # what editors and type checkers read; `_HOMES` is the same, 
 
 _HOMES = {  # loaded on first use, so that `python -m tlkeras table` does not wait for TensorFlow
     "load": "tlkeras.data",
-    "overlaps": "tlkeras.data",
     "few_shot": "tlkeras.data.splits",
     "profile": "tlkeras.experiments.report",
     "live_or_recorded": "tlkeras.experiments.runs",
