@@ -10,11 +10,12 @@ import numpy as np
 from scipy import stats as scipy_stats
 from sklearn.model_selection import RepeatedStratifiedKFold
 
+from tlkeras.experiments.environment import bounded_memory
 from tlkeras.experiments.stats import adjust
 from tlkeras.own_images.backbones import Backbone
 from tlkeras.own_images.folder import Photographs
 from tlkeras.transfer import finetune, freezing, strategies
-from tlkeras.transfer.features import compiled_forward
+from tlkeras.transfer.features import FeatureCache, compiled_forward
 from tlkeras.transfer.probe import Probe, fit_probe, unit_rows
 
 FOLDS = 5
@@ -104,8 +105,9 @@ def predict_fold(
         rows = joined(features, candidate.backbones)
         return fit_probe([rows[inside]], labels[inside], seed=seed).probabilities([rows[outside]])
     images = _squares(photographs, candidate.side)
-    model = fine_tuned(candidate, images[inside], labels[inside], int(labels.max()) + 1, seed=seed)
-    return predicted(model, images[outside])
+    with bounded_memory():  # a fold needs nothing of those before
+        model = fine_tuned(candidate, images[inside], labels[inside], int(labels.max()) + 1, seed=seed)
+        return predicted(model, images[outside])
 
 
 @functools.lru_cache(2)
@@ -118,7 +120,7 @@ def fine_tuned(candidate: Candidate, images: np.ndarray, labels: np.ndarray, cla
     keras.utils.set_random_seed(seed)
     model = candidate.backbones[0].classifier(classes)
     plan = strategies.phases(model, candidate.strategy, epochs=EPOCHS, head_epochs=HEAD_EPOCHS)
-    finetune(model, (images, labels), None, plan, seed=seed)
+    finetune(model, (images, labels), None, plan, seed=seed, cache=FeatureCache())  # which goes with the training
     return model
 
 
