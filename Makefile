@@ -67,7 +67,7 @@ without_tensorflow = $(PYTHON) -c "import tomllib; project = tomllib.load(open('
 test-jax test-torch: test-%: ## the tests that hold on every backend of Keras, where TensorFlow is not installed
 	@$(PYTHON) -m venv build/$*
 	@$(call without_tensorflow,$*) | build/$*/bin/python -m pip install -qq --disable-pip-version-check -r /dev/stdin
-	@KERAS_BACKEND=$* PYTHONPATH=. $(SMOKE) build/$*/bin/python -m pytest -q $(BESIDE) --durations=5 tests/backends
+	@KERAS_BACKEND=$* PYTHONPATH=. $(SMOKE) build/$*/bin/python -m pytest -q --numprocesses=auto --dist=worksteal --durations=5 tests/backends
 
 test-ray: $(INSTALLED) ## a study on a Ray cluster of two workers on this machine, one of which is killed in mid-run
 	@$(RUN) -m pip install -qq --disable-pip-version-check --editable '.[ray]'
