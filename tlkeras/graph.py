@@ -211,12 +211,15 @@ def up_to(model: keras.Model, name: str, *, inclusive: bool = True) -> Callable[
     """
     chain = _find(model, name)
     # Keras makes no model that starts in one graph and ends in a nested one, so there is one stage for each.
-    stages = [
-        keras.Model(parent.inputs[0], _tensor(parent, inner, after=inclusive and inner is chain[-1]), name="part")
+    ends = [
+        (parent.inputs[0], _tensor(parent, inner, after=inclusive and inner is chain[-1]))
         for parent, inner in zip((model, *chain), chain, strict=False)
     ]
+    # Keras before 3.13 makes no model of an input alone.
+    stages = [keras.Model(first, last, name="part") for first, last in ends if first is not last]
 
     def run(images: Tensor) -> Tensor:
+        images = keras.ops.convert_to_tensor(images, model.inputs[0].dtype)
         for stage in stages:
             images = stage(images, training=False)
         return images

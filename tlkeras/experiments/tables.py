@@ -3,13 +3,16 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from pandas.io.formats.style import Styler
 
 from tlkeras.experiments import stats
 from tlkeras.experiments.report import Report
 from tlkeras.experiments.runs import Run, Runs, check_metrics
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler  # which loads Matplotlib
 
 RESULT_KEYS = ("report", "arm", "metric", "reported", "mean", "ci_low", "ci_high", "n", "profile", "data", "note")
 COMPARISON_KEYS = ("difference", "ci_low", "ci_high", "effect", "effect_name", "test")
@@ -146,7 +149,7 @@ def styled(
     drop: Sequence[str] = (),
     words: Mapping[str, str] | None = None,
     heads: Mapping[str, str] | None = None,
-) -> Styler:
+) -> "Styler":
     """Rows as a table in words for a notebook: whole texts, 3 decimals, p values with 2 digits, nothing for what lacks.
 
     An estimate and the ends of its interval are one cell.
