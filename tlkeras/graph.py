@@ -215,8 +215,11 @@ def up_to(model: keras.Model, name: str, *, inclusive: bool = True) -> Callable[
         (parent.inputs[0], _tensor(parent, inner, after=inclusive and inner is chain[-1]))
         for parent, inner in zip((model, *chain), chain, strict=False)
     ]
-    # Keras before 3.13 makes no model of an input alone.
-    stages = [keras.Model(first, last, name="part") for first, last in ends if first is not last]
+    stages = [  # older versions of Keras make no model of an input alone
+        keras.Model(first, last, name="part")
+        for first, last in ends
+        if not isinstance(producer(last), keras.layers.InputLayer)
+    ]
 
     def run(images: Tensor) -> Tensor:
         images = keras.ops.convert_to_tensor(images, model.inputs[0].dtype)
