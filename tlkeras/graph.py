@@ -211,18 +211,12 @@ def up_to(model: keras.Model, name: str, *, inclusive: bool = True) -> Callable[
     """
     chain = _find(model, name)
     # Keras makes no model that starts in one graph and ends in a nested one, so there is one stage for each.
-    ends = [
-        (parent.inputs[0], _tensor(parent, inner, after=inclusive and inner is chain[-1]))
+    stages = [
+        keras.Model(parent.inputs[0], _tensor(parent, inner, after=inclusive and inner is chain[-1]), name="part")
         for parent, inner in zip((model, *chain), chain, strict=False)
-    ]
-    stages = [  # older versions of Keras make no model of an input alone
-        keras.Model(first, last, name="part")
-        for first, last in ends
-        if not isinstance(producer(last), keras.layers.InputLayer)
     ]
 
     def run(images: Tensor) -> Tensor:
-        images = keras.ops.convert_to_tensor(images, model.inputs[0].dtype)
         for stage in stages:
             images = stage(images, training=False)
         return images
