@@ -124,5 +124,6 @@ def statement(population: int, drawn: int, limit: float) -> str:
         f"Had a share of these been altered, one of them would have been drawn with probability: {', '.join(chances)}. "
         f"Equal means all six decimals; on other versions or another machine a metric may differ by {ABSOLUTE}, or by "
         f"{RELATIVE:.0%} where that is more, and a smaller alteration is not seen there. A run that was made with "
-        "another number of threads (TF_NUM_INTRAOP_THREADS) differs, too: compute it with that number before you doubt it."
+        "another number of threads (TF_NUM_INTRAOP_THREADS) differs, too: compute it with that number before you "
+        "doubt it."
     )
