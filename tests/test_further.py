@@ -78,16 +78,6 @@ def test_what_each_changes_in_its_phase():
     assert strategies.phases(model, "surgical_1", **OPTIONS)[-1].mixup == 0
 
 
-@pytest.mark.parametrize("strategy", [*further.WHOLE, "surgical_1"])
-def test_adapting_moves_what_the_strategy_names_and_nothing_else(strategy):
-    model = tiny()
-    before = freezing.snapshot(model)
-    history = strategies.adapt(model, strategy, labelled(), labelled(6), seed=0, epochs=1, head_epochs=1)
-    moved = {name for name, move in freezing.largest_moves(before, model).items() if move}
-    assert moved == set(strategies.layers_to_train(model, strategy))
-    assert np.isfinite(history.loss).all() and len(history.val_accuracy) == 2
-
-
 def trained(optimizer, steps=30):
     model = tiny()
     freezing.compile_classifier(model, optimizer)

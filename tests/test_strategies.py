@@ -7,7 +7,7 @@ from helpers import labelled, tiny
 from keras import layers
 
 from tlkeras.models import alexnet, squeezenet, tominet, vgg16
-from tlkeras.transfer import freezing, strategies
+from tlkeras.transfer import freezing, further, strategies
 from tlkeras.transfer.strategies import ADVICE, EmptyClassError, SimilarityError, recommend
 
 NETWORKS = {  # what "freeze_some" trains first, and the classifier
@@ -61,7 +61,7 @@ def test_the_classifier_is_trained_first_and_all_strategies_see_the_images_equal
     assert [phase.name for phase in strategies.phases(model, "train_all", epochs=1)] == ["train_all"]
 
 
-@pytest.mark.parametrize("strategy", strategies.STRATEGIES)
+@pytest.mark.parametrize("strategy", [*strategies.STRATEGIES, *further.WHOLE, "surgical_1"])
 def test_adapting_moves_what_the_strategy_names_and_nothing_else(strategy):
     model = tiny()
     before = freezing.snapshot(model)

@@ -14,6 +14,7 @@ from tlkeras import backend, checks, graph
 from tlkeras._files import progress
 from tlkeras.backend import Tensor
 from tlkeras.data import splits
+from tlkeras.visualize.objectives import chosen
 
 BATCH_BYTES = 2**30  # of activations and their gradients at a time
 
@@ -47,7 +48,7 @@ def grad_cam(
     def heat(batch: Tensor, targets: Tensor) -> Tensor:
         def run(watch: graph.Watch) -> tuple[Tensor, Tensor]:
             scores, maps = forward(batch, watch)
-            return _chosen(scores, targets), maps
+            return chosen(scores, targets[:, None]), maps
 
         maps, gradients = backend.gradient_inside(run)
         if gradients is None:
@@ -154,17 +155,12 @@ def _gradient(model: keras.Model) -> Callable[[np.ndarray, np.ndarray], Tensor]:
     forward = graph.logits(model)
 
     def gradient(batch: Tensor, targets: Tensor) -> Tensor:
-        _, (found,) = backend.gradients(lambda images: (_chosen(forward(images)[0], targets),), batch)
+        _, (found,) = backend.gradients(lambda images: (chosen(forward(images)[0], targets[:, None]),), batch)
         if found is None:
             raise ValueError(f"Expected a model that is differentiable in its input. Received: {model.name!r}")
         return found
 
     return backend.compiled(gradient, model)
-
-
-def _chosen(scores: Tensor, targets: Tensor) -> Tensor:
-    """Return the score of each image's class, `(b,)`."""
-    return ops.take_along_axis(scores, targets[:, None], axis=1)[:, 0]
 
 
 def _mean_gradient(

@@ -85,7 +85,7 @@ def channel(layer: str, channels: Sequence[int] | int | None = None) -> Objectiv
 
     def measure(activations: Tensor, targets: Tensor) -> Tensor:
         places = tuple(range(1, len(activations.shape) - 1))
-        return _chosen(ops.mean(activations, places), targets)
+        return chosen(ops.mean(activations, places), targets)
 
     name = f"channels of a convolutional layer ({layer!r})"
     return _of(Term(name, measure, _up_to(layer), _indices(channels, 1), (-1,), (3, 4, 5)))
@@ -102,7 +102,7 @@ def class_logit(classes: Sequence[int] | int | None = None) -> Objective:
         forward = graph.logits(model)
         return lambda images: forward(images)[0]
 
-    return _of(Term("classes of a classifier", _chosen, source, _indices(classes, 1), (-1,), (2,)))
+    return _of(Term("classes of a classifier", chosen, source, _indices(classes, 1), (-1,), (2,)))
 
 
 def total_variation() -> Objective:
@@ -162,7 +162,7 @@ def _up_to(layer: str) -> Source:
     return functools.partial(activations, name=layer)
 
 
-def _chosen(values: Tensor, targets: Tensor) -> Tensor:
+def chosen(values: Tensor, targets: Tensor) -> Tensor:
     """Return one of the values (b, k) in each row; a mask is traced in half the time of a gather and its gradient."""
     mask = ops.arange(values.shape[-1], dtype="int32") == targets[:, :1]
     return ops.sum(ops.where(mask, values, ops.zeros_like(values)), -1)
