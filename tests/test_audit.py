@@ -164,16 +164,14 @@ def test_another_machine_may_differ_within_the_tolerance(toy, store):
     assert lottery.compared(run, {"loss": 2.0}, same_machine=False).verdict == lottery.DIFFERENT
 
 
-def test_runs_of_other_versions_are_told(toy, store):
-    (run, *_) = stored_runs(toy)
-    other = dataclasses.replace(run, versions={**run.versions, "keras": "2.0"}, metrics={"accuracy": 0.01})
-    assert next(lottery.again({"toy": toy.report}, [other], 1)).verdict == lottery.NEAR
-    assert (
-        next(lottery.again({"toy": toy.report}, [dataclasses.replace(other, device="GPU")], 1)).verdict == lottery.NEAR
-    )
-    assert next(lottery.again({"toy": toy.report}, [dataclasses.replace(run, metrics=other.metrics)], 1)).verdict != (
-        lottery.NEAR
-    )
+@pytest.mark.parametrize(
+    "other", [{"versions": {"keras": "2.0"}}, {"device": "GPU"}, {"threads": 99}, {"threads": None}]
+)
+def test_runs_of_other_versions_machines_and_threads_are_told(toy, store, other):
+    run = dataclasses.replace(stored_runs(toy)[0], metrics={"accuracy": 0.01})
+    assert next(lottery.again({"toy": toy.report}, [run], 1)).verdict == lottery.DIFFERENT
+    run = dataclasses.replace(run, **{**other, "versions": {**run.versions, **other.get("versions", {})}})
+    assert next(lottery.again({"toy": toy.report}, [run], 1)).verdict == lottery.NEAR
 
 
 def test_what_cannot_be_computed_here_does_not_count(toy, store):

@@ -1,5 +1,6 @@
 """What a run is described by, and what is freed after it."""
 
+import os
 import subprocess
 import sys
 
@@ -43,6 +44,16 @@ def test_a_run_is_described_by_versions_device_commit_and_date():
     assert facts["versions"]["keras"].count(".") == 2
     assert facts["device"]
     assert facts["date"].endswith("+00:00")
+
+
+def test_a_run_is_described_by_the_threads_of_an_operation(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    assert environment.describe()["threads"] == 3
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
+    assert environment.describe()["threads"] == os.cpu_count()
+    monkeypatch.setenv("KERAS_BACKEND", "jax")  # it has no such setting
+    assert environment.describe()["threads"] is None
 
 
 def test_peak_memory_is_of_the_process_alone():

@@ -19,11 +19,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def describe() -> dict[str, Any]:
-    """Return versions, device, commit and date, as stored with every run."""
+    """Return versions, device, threads of an operation, commit and date, as stored with every run."""
     packages = dict.fromkeys((*PACKAGES, os.environ.get("KERAS_BACKEND") or "tensorflow"))
     return {
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
         "device": _device(),
+        "threads": _threads(),
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -99,6 +100,15 @@ def _device() -> str:
     from tlkeras import backend  # late: tables and tests need no Keras
 
     return ", ".join(backend.gpus()) or f"CPU, {os.cpu_count()} cores, {platform.machine()}"
+
+
+def _threads() -> int | None:
+    """Return how many cores an operation may use, which decides the order of its sums; None where it is not known."""
+    variables = {"tensorflow": "TF_NUM_INTRAOP_THREADS", "torch": "OMP_NUM_THREADS"}
+    variable = variables.get(os.environ.get("KERAS_BACKEND") or "tensorflow")
+    if variable is None:
+        return None
+    return int(os.environ.get(variable) or 0) or os.cpu_count()
 
 
 def _commit() -> str | None:

@@ -11,7 +11,7 @@ from tlkeras.experiments.report import Report
 from tlkeras.experiments.runs import Run
 
 ABSOLUTE, RELATIVE = 0.02, 0.05  # what a metric may differ by on another machine or with other versions
-SAME = ("keras", "tensorflow", "numpy")  # the versions that decide the last bit
+SAME = ("keras", "tensorflow", "numpy")  # the versions that decide the last bit, as device and threads do
 SHARES = (0.01, 0.05, 0.1, 0.2)
 EQUAL, NEAR, DIFFERENT, NOT_HERE = "equal", "within tolerance", "different", "cannot be computed here"
 
@@ -80,7 +80,8 @@ def _again(report: Report, run: Run) -> Outcome:
 
 def _same_machine(run: Run) -> bool:
     here = environment.describe()
-    return run.device == here["device"] and all(run.versions.get(name) == here["versions"][name] for name in SAME)
+    alike = run.threads is not None and (run.device, run.threads) == (here["device"], here["threads"])
+    return alike and all(run.versions.get(name) == here["versions"][name] for name in SAME)
 
 
 def compared(run: Run, found: Mapping[str, float], *, same_machine: bool) -> Outcome:
@@ -89,8 +90,8 @@ def compared(run: Run, found: Mapping[str, float], *, same_machine: bool) -> Out
     Args:
         run: as it was stored, with metrics of six decimals.
         found: the metrics of today.
-        same_machine: on the same versions and kind of machine every metric must be equal; otherwise it may differ by
-            `ABSOLUTE`, or by `RELATIVE` of the stored value where that is more.
+        same_machine: on the same versions, kind of machine and number of threads every metric must be equal; otherwise
+            it may differ by `ABSOLUTE`, or by `RELATIVE` of the stored value where that is more.
 
     Returns:
         The outcome, with each metric that is not equal.
@@ -122,8 +123,7 @@ def statement(population: int, drawn: int, limit: float) -> str:
     return (
         f"{drawn} of the {population} runs that took at most {limit:g} s were computed again. "
         f"Had a share of these been altered, one of them would have been drawn with probability: {', '.join(chances)}. "
-        f"Equal means all six decimals; on other versions or another machine a metric may differ by {ABSOLUTE}, or by "
-        f"{RELATIVE:.0%} where that is more, and a smaller alteration is not seen there. A run that was made with "
-        "another number of threads (TF_NUM_INTRAOP_THREADS) differs, too: compute it with that number before you "
-        "doubt it."
+        "Equal means all six decimals. On other versions, another machine or another number of threads, or where a run "
+        f"does not say how many it had, a metric may differ by {ABSOLUTE}, or by {RELATIVE:.0%} where that is more; a "
+        "smaller alteration is not seen there."
     )

@@ -28,7 +28,7 @@ NUMBER, TEXT = (int, float, type(None)), (str, type(None))
 KINDS: dict[str, Any] = {  # of the fields of a run's file
     **{"report": str, "arm": str, "seed": int, "profile": str, "settings": dict, "metrics": dict, "data": list},
     **{"weights": list, "wall_seconds": NUMBER, "peak_memory_mib": NUMBER, "versions": dict, "device": str},
-    **{"commit": TEXT, "date": str, "details": dict, "history": dict},
+    **{"threads": NUMBER, "commit": TEXT, "date": str, "details": dict, "history": dict},
 }
 
 
@@ -56,6 +56,7 @@ class Run:
     peak_memory_mib: float | None = None
     versions: dict[str, str | None] = dataclasses.field(default_factory=dict)
     device: str = ""
+    threads: int | None = None  # of an operation; not known of older runs
     commit: str | None = None
     date: str = ""
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
