@@ -13,7 +13,7 @@ from tlkeras.models import tominet, weights
 from tlkeras.reports.tominet import claims
 from tlkeras.reports.tominet import run as report
 from tlkeras.reports.tominet.claims import ACCURACY, RIGHT
-from tlkeras.reports.tominet.settings import ANOTHER_SOURCE, ARMS, EQUAL, REFERENCE, REPORT
+from tlkeras.reports.tominet.settings import ANOTHER_SOURCE, ARMS, EQUAL, ONE_DRAW, REFERENCE, REPORT
 
 METRICS = {
     *("train_accuracy", "validation_accuracy", "test_accuracy", "test_loss"),
@@ -256,3 +256,32 @@ def test_equal_arms_have_as_many_images_as_letters_have():
     for name, arm in ANOTHER_SOURCE.items():
         assert (arm.source_count, REPORT.seed_count(name, "paper")) == (EQUAL["fashion_as_letters"].source_count, 10)
         assert dataclasses.replace(arm, source_count=0, source_seed=0, validation_every=1) in ARMS.values()
+
+
+def test_an_arm_of_one_draw_has_the_same_digits_for_each_seed():
+    for name, arm in ONE_DRAW.items():
+        assert dataclasses.replace(arm, draw=None) == dataclasses.replace(ARMS[name[:-9]], validation_every=50)
+        assert REPORT.seed_count(name, "paper") == 10
+    smoke = REPORT.settings("letters_one_draw", "smoke")
+    first, second = (report.parts(smoke, seed)["train"] for seed in (1, 2))
+    np.testing.assert_array_equal(first[0], second[0])
+    plain = report.parts(REPORT.settings("letters", "smoke"), 0)["train"]
+    np.testing.assert_array_equal(first[0], plain[0])
+
+
+def test_the_spread_is_split_into_source_draw_and_start():
+    random = np.random.default_rng(0)
+    sources, draws = 0.03 * random.standard_normal(5), 0.02 * random.standard_normal(400)
+    start = 0.01
+    scores = {
+        name: 0.8 + source + draws + start * random.standard_normal(400)
+        for name, source in zip(["letters", *(f"letters_source_{seed}" for seed in range(1, 5))], sources, strict=True)
+    }
+    scores["letters_one_draw"] = 0.8 + start * random.standard_normal(400)
+    runs = made({name: (values, values) for name, values in scores.items()})
+    row = claims.parts_of_spread(runs, "letters")
+    variances = np.array([sources.var(ddof=1), draws.var(ddof=1), start**2])
+    np.testing.assert_allclose([row["source"], row["draw"], row["start"]], variances / variances.sum(), atol=0.02)
+    assert row["total"] == pytest.approx(np.sqrt(variances.sum()), rel=0.05)
+    assert row["p_source"] < 1e-6 and (row["sources"], row["draws"], row["starts"]) == (5, 400, 400)
+    assert claims.parts_of_spread(runs, "fashion_as_letters") is None

@@ -51,7 +51,7 @@ def test_a_run_is_stored_with_all_that_it_depends_on(toy, store):
         "history": {"loss": [1.0, None]},
     }
     assert {key: stored[key] for key in expected} == expected
-    assert set(stored) - set(expected) == {"wall_seconds", "peak_memory_mib", "versions", "commit", "date"}
+    assert set(stored) - set(expected) == {"wall_seconds", "peak_memory_mib", "versions", "threads", "commit", "date"}
     assert set(stored["versions"]) == {"python", *environment.PACKAGES}
 
 

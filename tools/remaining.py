@@ -13,6 +13,7 @@ from tlkeras.reports import REPORTS
 from tlkeras.reports.squeezenet import claims as squeezenet_claims
 from tlkeras.reports.strategies import claims as strategies_claims
 from tlkeras.reports.tominet import claims as tominet_claims
+from tlkeras.reports.tominet import settings as tominet_settings
 from tools.markdown import markdown_table
 
 LONG_SECONDS = 1_800  # of a run, on one core: longer ones are not recorded without a GPU
@@ -94,6 +95,24 @@ def equal() -> str:
         if row["n"]
     ]
     return markdown_table(("claim", "verdict", "accuracy", "n"), rows)
+
+
+def spread() -> str:
+    """Return how much of the spread of report 002 is the source network's seed, the draw and the start."""
+    found = [
+        tominet_claims.parts_of_spread(recorded()["tominet"], arm, metric)
+        for arm in tominet_settings.WITH_SOURCES
+        for metric in (tominet_claims.ACCURACY, tominet_claims.RIGHT)
+    ]
+    rows = [
+        (row["arm"], row["metric"].replace("_", " "), f"{row['total']:.4f}")
+        + tuple(f"{row[part]:.0%}" for part in ("source", "draw", "start"))
+        + (f"{row['p_source']:.2g}", f"{row['sources']} x {row['draws']}, {row['starts']}")
+        for row in found
+        if row
+    ]
+    header = ("earlier training", "metric", "std of one run", "source's seed", "draw of digits", "start and order")
+    return markdown_table((*header, "p: sources alike", "n: sources x draws, starts"), rows)
 
 
 def patience() -> str:
@@ -178,6 +197,7 @@ BLOCKS = {  # of the results' page, by the name of their markers
     "rule": rule,
     "later": later,
     "equal": equal,
+    "spread": spread,
     "patience": patience,
     "forecasts": scored,
     "choices": again,

@@ -8,6 +8,7 @@ from scipy import stats as scipy_stats
 from tlkeras.experiments import stats, tables
 from tlkeras.experiments.claims import NO_BETTER, NO_DIFFERENT, NOT_DECIDED, Claim, judge
 from tlkeras.experiments.runs import Runs
+from tlkeras.reports.tominet.settings import SOURCE_SEEDS
 
 ACCURACY = "test_accuracy"
 RIGHT = "test_accuracy_recalibrated"
@@ -95,6 +96,52 @@ def _steadier(row: Mapping, p: float, count: int) -> str:
     if p >= tables.LEVEL:
         return "no difference shown"
     return "more consistent" if row["std"] < row["std_against"] else "less consistent"
+
+
+def parts_of_spread(runs: Runs, arm: str, metric: str = ACCURACY) -> dict | None:
+    """Split the variance of a metric: source network's seed, draw of the digits, start of the new layer and order.
+
+    Source networks and draws are crossed: analysis of variance without repetition, both random. What varies with the
+    draw held, in the arm that ends in "_one_draw", is the start; the draw has the rest of what varies with the seed.
+
+    Args:
+        runs: of the report.
+        arm: "letters", "fashion_as_letters" or "cyrillic_as_letters"; its "_source_N" have other source networks, its
+            "_one_draw" always the same digits.
+        metric: of those runs.
+
+    Returns:
+        arm, metric, total (standard deviation of one run's metric), source, draw, start (shares of the variance, which
+        add up to 1), p_source (F test: the source networks do not differ), sources, draws, starts (how many); None
+        where fewer than two source networks or two starts are recorded.
+    """
+    arms = [name for name in (arm, *(f"{arm}_source_{seed}" for seed in SOURCE_SEEDS)) if runs.have([name])]
+    if len(arms) < 2 or len(runs.of(f"{arm}_one_draw")) < 2:
+        return None
+    scores = [runs.scores(name, metric) for name in arms]
+    seeds = sorted(set.intersection(*(set(found) for found in scores)))
+    table = np.array([[found[seed] for seed in seeds] for found in scores])
+    sources, draws = table.shape
+    rows, columns = table.mean(axis=1), table.mean(axis=0)
+    rest = table - rows[:, None] - columns + table.mean()
+    between = (sources - 1) * (draws - 1)
+    error = (rest**2).sum() / between
+    by_source = draws * rows.var(ddof=1)
+    source = max(0.0, (by_source - error) / draws)
+    seed = max(0.0, columns.var(ddof=1) - error / sources) + error
+    starts = list(runs.scores(f"{arm}_one_draw", metric).values())
+    start = min(float(np.var(starts, ddof=1)), seed)
+    shares = np.array([source, seed - start, start]) / (source + seed)
+    return {
+        "arm": arm,
+        "metric": metric,
+        "total": float(np.sqrt(source + seed)),
+        **dict(zip(("source", "draw", "start"), shares.tolist(), strict=True)),
+        "p_source": float(scipy_stats.f.sf(by_source / error, sources - 1, between)),
+        "sources": sources,
+        "draws": draws,
+        "starts": len(starts),
+    }
 
 
 def artefact(runs: Runs, arms: Sequence[str], baseline: str) -> list[dict]:

@@ -55,7 +55,7 @@ def digits() -> data.Dataset:
 
 
 def parts(arm: Settings, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Cut MNIST: the seed draws the training digits; validation and test digits are the same for every draw and arm.
+    """Cut MNIST: `arm.draw`, else the seed, draws the training digits; validation and test keep theirs.
 
     Returns:
         "train", "validation", "test" -> (images uint8 (n, 28, 28, 1), labels int32 (n,)).
@@ -64,7 +64,11 @@ def parts(arm: Settings, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     validation_count = min(arm.validation_count, len(mnist.x_train) // 4)
     pool = len(mnist.x_train) - validation_count
     drawn = data.splits.few_shot(
-        mnist.y_train[:pool], arm.train_count, seed=seed, balanced=arm.balanced, num_classes=mnist.num_classes
+        mnist.y_train[:pool],
+        arm.train_count,
+        seed=seed if arm.draw is None else arm.draw,
+        balanced=arm.balanced,
+        num_classes=mnist.num_classes,
     )
     return {
         "train": (mnist.x_train[drawn], mnist.y_train[drawn]),

@@ -25,6 +25,7 @@ class Settings:
     augment: bool = False  # not in the report; ours
     source_count: int = 0  # ours: images of the earlier training, done anew for it; 0 takes the shipped network
     source_seed: int = 0  # ours: of that training
+    draw: int | None = None  # ours: the seed of the digits, the same for all runs; None: each run draws its own
 
 
 PLAIN = {
@@ -57,13 +58,18 @@ EQUAL = {  # ours: is it the letters, or how many images there are of them?
     f"{arm}_as_letters": dataclasses.replace(PLAIN[arm], source_count=LETTERS, validation_every=50)
     for arm in ("fashion", "cyrillic")
 }
+WITH_SOURCES = {"letters": PLAIN["letters"], **EQUAL}  # the earlier trainings that are repeated with other seeds
 SOURCE_SEEDS, SOURCE_DRAWS = range(1, 5), 10  # beside seed 0, which has all draws
 ANOTHER_SOURCE = {  # ours: how much does the earlier training's own seed matter?
     f"{arm}_source_{seed}": dataclasses.replace(settings, source_count=LETTERS, source_seed=seed, validation_every=50)
-    for arm, settings in {"letters": PLAIN["letters"], **EQUAL}.items()
+    for arm, settings in WITH_SOURCES.items()
     for seed in SOURCE_SEEDS
 }
-ARMS: dict[str, Settings] = {**PLAIN, **IMPROVED, **BALANCED, **EQUAL, **ANOTHER_SOURCE}
+ONE_DRAW = {  # ours: how much is the new layer's start and the order of the digits, when the digits stay?
+    f"{arm}_one_draw": dataclasses.replace(settings, draw=0, validation_every=50)
+    for arm, settings in WITH_SOURCES.items()
+}
+ARMS: dict[str, Settings] = {**PLAIN, **IMPROVED, **BALANCED, **EQUAL, **ANOTHER_SOURCE, **ONE_DRAW}
 
 LABELS = {  # of arms, in words
     "scratch_50": "no transfer, 50 epochs",
@@ -78,6 +84,7 @@ LABELS = {  # of arms, in words
 LABELS |= {arm: f"{LABELS[arm.removesuffix('_balanced')]}, ten of each digit" for arm in BALANCED}
 LABELS |= {arm: f"{LABELS[arm.removesuffix('_as_letters')]}, as many as letters" for arm in EQUAL}
 LABELS |= {arm: f"{LABELS[arm.split('_source_')[0]]}, source's seed {arm[-1]}" for arm in ANOTHER_SOURCE}
+LABELS |= {arm: f"{LABELS[arm.removesuffix('_one_draw')]}, always the same digits" for arm in ONE_DRAW}
 
 REFERENCE: dict[tuple[str, str], dict] = {
     ("scratch_50", "test_accuracy"): {"value": 0.67, "source": "Table 1, Sin TL (epochs not stated)"},
@@ -95,8 +102,9 @@ SEEDS = {"smoke": 2, "quick": 3, "paper": 30}
 
 
 def seeds(arm: Settings, profile_name: str) -> int:
-    """Return the number of draws of an arm: ten at most of a source network of another seed."""
-    return min(SOURCE_DRAWS, SEEDS[profile_name]) if arm.source_seed else SEEDS[profile_name]
+    """Return the number of runs of an arm: ten at most of a source network of another seed, and of one draw."""
+    few = arm.source_seed or arm.draw is not None
+    return min(SOURCE_DRAWS, SEEDS[profile_name]) if few else SEEDS[profile_name]
 
 
 RUN = "tlkeras.reports.tominet.run"
