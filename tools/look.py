@@ -16,7 +16,11 @@ from urllib.parse import unquote, urlsplit
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 VIEWS = ((1280, "light"), (390, "dark"))  # both widths, and both colour schemes
-IN_A_CONTAINER = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu")  # as root, little shared memory, no screen
+IN_A_CONTAINER = (
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+)  # as root, little shared memory, no screen
 TABS = 40  # keys pressed on a page
 # What no setting of ours changes: Sphinx' field lists, the theme's search above the contents, pandas' head of an index.
 NOT_OURS = ("definition-list", "dlitem", "region", "empty-table-header")
