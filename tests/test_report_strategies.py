@@ -25,7 +25,7 @@ from tlkeras.reports.strategies.settings import (
     STRATEGIES,
     arm_name,
 )
-from tlkeras.transfer import evaluation, freeze, freezing, further, strategies
+from tlkeras.transfer import evaluation, freeze, strategies
 from tlkeras.transfer.classifiers import CLASSIFIERS
 
 
@@ -74,12 +74,14 @@ def test_later_strategies_are_those_of_the_package_and_differ_from_the_slides_in
         plain = ARMS[arm_name(dataset, size, "train_all")]
         for strategy in LATER:
             assert ARMS[arm_name(dataset, size, strategy)] == dataclasses.replace(plain, strategy=strategy)
-    whole = {name for name in further.WHOLE if name != "lp_ft"}
-    assert whole == {name for name in LATER if not further.block_number(name)}
+    whole = {name for name in strategies.WHOLE if name != "lp_ft"}
+    assert whole == {name for name in LATER if not name.startswith(strategies.SURGICAL)}
     arm = REPORT.settings("cifar10_small_surgical_4", "paper")
     model = report.build_quadrant(arm, (32, 32, 3))
-    blocks = further.blocks(model, freezing.trained_layers(model, "all")[:-1])
-    assert len(blocks) == max(map(further.block_number, LATER))
+    blocks = len(LATER) - len(whole)
+    assert strategies.layers_to_train(model, f"surgical_{blocks}")
+    with pytest.raises(strategies.UnknownStrategyError, match=rf"surgical_1\.\.{blocks}"):
+        strategies.layers_to_train(model, f"surgical_{blocks + 1}")
 
 
 def test_settings_are_reduced_as_the_profile_says():

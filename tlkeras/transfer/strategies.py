@@ -1,32 +1,45 @@
 """Ways to fine-tune a pretrained network, alike for every network; and which one to choose for which data.
 
-Three are those of the slides; those of later papers are described in `further`.
+Three are those of the slides. Those of later papers come in the same phases:
+
+| strategy | trains | source |
+| --- | --- | --- |
+| `direct` | everything at once, the new classifier not first | the baseline of Kumar et al. 2022 |
+| `lp_ft` | the classifier alone (a linear probe), then everything | Kumar et al. 2022, arXiv:2202.10054 |
+| `l2_sp` | everything, pulled back to where it started | Li, Grandvalet and Davoine 2018, arXiv:1802.01483 |
+| `layerwise` | everything, lower layers at smaller rates | Howard and Ruder 2018, arXiv:1801.06146, section 3.2 |
+| `surgical_1`, `surgical_2`, ... | one block and the classifier | Lee et al. 2023, arXiv:2210.11466 |
+| `mixup` | everything, on blends of two images each | Zhang et al. 2018, arXiv:1710.09412 |
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from tlkeras import graph
-from tlkeras.transfer import further
 from tlkeras.transfer.finetune import Callbacks, History, finetune
 from tlkeras.transfer.freezing import trained_layers
-from tlkeras.transfer.further import CONVOLUTIONS
 from tlkeras.transfer.inputs import Data
-from tlkeras.transfer.phases import Phase
+from tlkeras.transfer.phases import Phase, graded
 
 STRATEGIES = ("train_all", "freeze_some", "freeze_base")  # 1, 2 and 3 of report 001, page 6
+WHOLE = ("direct", "lp_ft", "l2_sp", "layerwise", "mixup")  # of later papers: train every layer
+SURGICAL = "surgical_"  # and the number of a block, from 1 up
 AT_ONCE = ("freeze_base", "direct")  # in a single phase
 UPPER_SHARE = 0.25  # of the convolutions; not stated. SqueezeNet: fire8 and fire9; VGG16: block5
 SMALL_BELOW = 1_000  # images of a class; report 001, page 13
 SIMILAR_FROM = 0.5  # not stated: the figure has two halves
+PULL, DECAY = 0.1, 0.01  # of L2-SP: to the start, and of the new classifier to zero; ours
+FIRST_RATE = 0.01  # of the lowest layer, as a share of the rate; ours, as in report 004
+MIXING = 0.2  # of mixup; its paper takes 0.1 to 0.4 for ImageNet
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
 
 
 class UnknownStrategyError(ValueError):
-    """Not one of `STRATEGIES`, nor of those in `further`."""
+    """Not one of `STRATEGIES`, nor of those of later papers."""
 
 
 class SimilarityError(ValueError):
@@ -43,18 +56,18 @@ def layers_to_train(model: keras.Model, strategy: str, *, upper_share: float = U
     Args:
         model: a flat classifier: a convolutional base, then dense layers or one last convolution.
         strategy: "train_all", "freeze_some" (trains the classifier and the uppermost convolutions, with the batch
-            normalisation that follows them), or "freeze_base" (trains the classifier alone); or one of `further`.
+            normalisation that follows them), or "freeze_base" (trains the classifier alone); or one of later papers.
         upper_share: of the base's convolutions that "freeze_some" trains, 0..1; at least one.
 
     Raises:
-        UnknownStrategyError: not one of `STRATEGIES`, nor of those in `further`; or a block that there is not.
+        UnknownStrategyError: not one of `STRATEGIES`, nor of those of later papers; or a block that there is not.
         ValueError: a share outside 0..1, a model without a convolution below its classifier, or a subclassed one; for
             "surgical_1" and so on, one of no fixed input size.
 
     Reference: report 001, pages 6 to 9.
     """
-    block = further.block_number(strategy)
-    if strategy not in (*STRATEGIES, *further.WHOLE) and not block:
+    block = _block_number(strategy)
+    if strategy not in (*STRATEGIES, *WHOLE) and not block:
         raise _unknown(strategy)
     if not 0 <= upper_share <= 1:
         raise ValueError(f"Expected a share from 0 to 1. Received: upper_share={upper_share}")
@@ -71,17 +84,68 @@ def layers_to_train(model: keras.Model, strategy: str, *, upper_share: float = U
 
 
 def _unknown(strategy: str, blocks: str = "N") -> UnknownStrategyError:
-    known = (*STRATEGIES, *further.WHOLE, f"{further.SURGICAL}{blocks}")
+    known = (*STRATEGIES, *WHOLE, f"{SURGICAL}{blocks}")
     return UnknownStrategyError(f"Expected a strategy out of {known}. Received: strategy={strategy!r}")
 
 
 def _block(model: keras.Model, strategy: str, base: list[str]) -> list[str]:
     """Return the layers of the block that a surgical strategy names."""
-    blocks = further.blocks(model, base)
-    number = further.block_number(strategy)
+    blocks = _blocks(model, base)
+    number = _block_number(strategy)
     if number > len(blocks):
         raise _unknown(strategy, f"1..{len(blocks)}")
     return blocks[number - 1]
+
+
+def _blocks(model: keras.Model, names: Sequence[str]) -> list[list[str]]:
+    """Group layers by the size of the convolutions' maps: a block lies between two reductions of the image.
+
+    SqueezeNet has four (conv1; fire2 and fire3; fire4 and fire5; fire6 to fire9), VGG16 five.
+
+    Args:
+        model: a flat model of a fixed input size.
+        names: of its layers with weights below the classifier, in model order.
+
+    Returns:
+        Lists of names, lowest block first.
+
+    Raises:
+        ValueError: the size of a map is not known before the model runs.
+    """
+    found: list[list[str]] = []
+    last: tuple | None = None
+    for name in names:
+        layer = model.get_layer(name)
+        size = tuple(layer.output.shape[1:-1])
+        if None in size:
+            raise ValueError(f"Expected a model of a fixed input size. Received: maps of shape {size} from {name!r}")
+        if not found or (isinstance(layer, CONVOLUTIONS) and size != last):
+            found.append([])
+        found[-1].append(name)
+        last = size if isinstance(layer, CONVOLUTIONS) else last
+    return found
+
+
+def _block_number(strategy: str) -> int:
+    """Return the number of the block that a surgical strategy trains, and 0 for any other strategy."""
+    number = strategy.removeprefix(SURGICAL)
+    return int(number) if number != strategy and number.isdecimal() else 0
+
+
+def _changes(model: keras.Model, strategy: str, base: Sequence[str], classifier: Sequence[str]) -> dict[str, Any]:
+    """Return what a strategy changes in the main phase: fields of `Phase`, none for most strategies.
+
+    Args:
+        model: a flat classifier.
+        strategy: its name.
+        base: the layers below the classifier.
+        classifier: the layers of the classifier.
+    """
+    if strategy == "l2_sp":
+        return {"pull": dict.fromkeys(base, PULL), "decay": dict.fromkeys(classifier, DECAY)}
+    if strategy == "layerwise":
+        return {"multipliers": graded(model, FIRST_RATE)}
+    return {"mixup": MIXING} if strategy == "mixup" else {}
 
 
 def classifier_layers(model: keras.Model) -> list[str]:
@@ -131,7 +195,7 @@ def phases(
         rate = head_rate if strategy == "freeze_base" else learning_rate
         return (Phase(strategy, chosen, head_epochs + epochs, rate, schedule),)
     base = [name for name in trained_layers(model, "all") if name not in classifier]
-    changed = further.changes(model, strategy, base, classifier)
+    changed = _changes(model, strategy, base, classifier)
     main = Phase(strategy, chosen, epochs, learning_rate, schedule, **changed)
     return (Phase("head", classifier, head_epochs, head_rate, schedule), main) if head_epochs else (main,)
 

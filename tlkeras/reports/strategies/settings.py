@@ -9,7 +9,7 @@ from tlkeras.experiments.report import ByProfile, Deferred, Report
 
 SIMILAR = {"cifar10": True, "stl10": True, "fashion_mnist": False, "letters": False}  # to ImageNet; our judgement
 STRATEGIES = ("train_all", "freeze_some", "freeze_base")  # as in `transfer.strategies`
-# Of later papers, see `transfer.further`. "lp_ft" is "train_all" here, which trains the classifier first.
+# Of later papers, see `transfer.strategies`. "lp_ft" is "train_all" here, which trains the classifier first.
 LATER = ("direct", "l2_sp", "layerwise", "mixup", *(f"surgical_{block}" for block in range(1, 5)))
 SMALL, LARGE = 50, 2_000  # images of a class; the threshold of the slides is 1,000 (page 13)
 FEW, MANY = 50, 1_000  # images of a class, where frozen features are computed once
