@@ -11,7 +11,7 @@ import pytest
 from toy_report import MADE, Settings, Toy
 
 from tlkeras import __main__ as command_line
-from tlkeras.experiments import audit, environment, lottery, runs
+from tlkeras.experiments import audit, environment, runs
 from tlkeras.reports import REPORTS
 
 
@@ -133,21 +133,21 @@ def stored_runs(toy):
 
 def test_the_seed_decides_the_draw_and_every_run_can_be_drawn(toy, store):
     stored = stored_runs(toy)
-    first = {lottery.draw(stored, str(seed), limit=60)[0] == run for seed in range(60) for run in stored}
-    assert first == {True, False} and lottery.draw(stored, "a", limit=60) == lottery.draw(stored[::-1], "a", limit=60)
-    drawn_first = [stored.index(lottery.draw(stored, str(seed), limit=60)[0]) for seed in range(60)]
+    first = {audit.draw(stored, str(seed), limit=60)[0] == run for seed in range(60) for run in stored}
+    assert first == {True, False} and audit.draw(stored, "a", limit=60) == audit.draw(stored[::-1], "a", limit=60)
+    drawn_first = [stored.index(audit.draw(stored, str(seed), limit=60)[0]) for seed in range(60)]
     assert set(drawn_first) == set(range(6))
     slow = [dataclasses.replace(run, wall_seconds=60.0 * run.seed) for run in stored]
-    assert {run.seed for run in lottery.draw(slow, "a", limit=60)} == {0, 1}
-    assert lottery.draw([dataclasses.replace(run, wall_seconds=None) for run in stored], "a", limit=60) == []
+    assert {run.seed for run in audit.draw(slow, "a", limit=60)} == {0, 1}
+    assert audit.draw([dataclasses.replace(run, wall_seconds=None) for run in stored], "a", limit=60) == []
 
 
 def test_what_is_computed_again_is_compared_metric_by_metric(toy, store):
     reports, stored = {"toy": toy.report}, stored_runs(toy)
-    outcomes = list(lottery.again(reports, stored, 4))
-    assert [outcome.verdict for outcome in outcomes] == [lottery.EQUAL] * 4
+    outcomes = list(audit.again(reports, stored, 4))
+    assert [outcome.verdict for outcome in outcomes] == [audit.EQUAL] * 4
     changed(min(store.glob("toy/short/*/2.json")), metrics={"accuracy": 0.666668, "seconds": 3.0})
-    (outcome,) = lottery.again(reports, [run for run in stored_runs(toy) if run.arm == "short" and run.seed == 2], 1)
+    (outcome,) = audit.again(reports, [run for run in stored_runs(toy) if run.arm == "short" and run.seed == 2], 1)
     assert str(outcome) == "toy/short, seed 2: different (accuracy 0.666667, stored 0.666668)"
 
 
@@ -155,13 +155,13 @@ def test_another_machine_may_differ_within_the_tolerance(toy, store):
     run = dataclasses.replace(stored_runs(toy)[0], metrics={"accuracy": 0.5, "loss": 2.0, "seconds": 1.0})
 
     def verdict(same_machine=False, **found):
-        return lottery.compared(run, {"accuracy": 0.5, "loss": 2.0, **found}, same_machine=same_machine).verdict
+        return audit.compared(run, {"accuracy": 0.5, "loss": 2.0, **found}, same_machine=same_machine).verdict
 
-    assert verdict() == lottery.EQUAL == verdict(same_machine=True, seconds=9.0)
-    assert verdict(accuracy=0.51999, loss=2.0999) == lottery.NEAR
-    assert verdict(same_machine=True, accuracy=0.500001) == lottery.DIFFERENT
-    assert verdict(accuracy=0.526) == verdict(loss=2.11) == verdict(loss=float("nan")) == lottery.DIFFERENT
-    assert lottery.compared(run, {"loss": 2.0}, same_machine=False).verdict == lottery.DIFFERENT
+    assert verdict() == audit.EQUAL == verdict(same_machine=True, seconds=9.0)
+    assert verdict(accuracy=0.51999, loss=2.0999) == audit.NEAR
+    assert verdict(same_machine=True, accuracy=0.500001) == audit.DIFFERENT
+    assert verdict(accuracy=0.526) == verdict(loss=2.11) == verdict(loss=float("nan")) == audit.DIFFERENT
+    assert audit.compared(run, {"loss": 2.0}, same_machine=False).verdict == audit.DIFFERENT
 
 
 @pytest.mark.parametrize(
@@ -169,31 +169,31 @@ def test_another_machine_may_differ_within_the_tolerance(toy, store):
 )
 def test_runs_of_other_versions_machines_and_threads_are_told(toy, store, other):
     run = dataclasses.replace(stored_runs(toy)[0], metrics={"accuracy": 0.01})
-    assert next(lottery.again({"toy": toy.report}, [run], 1)).verdict == lottery.DIFFERENT
+    assert next(audit.again({"toy": toy.report}, [run], 1)).verdict == audit.DIFFERENT
     run = dataclasses.replace(run, **{**other, "versions": {**run.versions, **other.get("versions", {})}})
-    assert next(lottery.again({"toy": toy.report}, [run], 1)).verdict == lottery.NEAR
+    assert next(audit.again({"toy": toy.report}, [run], 1)).verdict == audit.NEAR
 
 
 def test_what_cannot_be_computed_here_does_not_count(toy, store):
     stored = stored_runs(toy)
     absent = dataclasses.replace(stored[0], data=[{**MADE, "fingerprint": "f" * 16}])
-    outcomes = list(lottery.again({"toy": toy.report}, [absent, *stored], 2))
-    assert [outcome.verdict for outcome in outcomes] == [lottery.NOT_HERE, lottery.EQUAL, lottery.EQUAL]
+    outcomes = list(audit.again({"toy": toy.report}, [absent, *stored], 2))
+    assert [outcome.verdict for outcome in outcomes] == [audit.NOT_HERE, audit.EQUAL, audit.EQUAL]
     toy.inputs = lambda settings: exec("raise RuntimeError('no source\\nat all')")
-    (outcome,) = lottery.again({"toy": toy.report}, stored[:1], 1)
+    (outcome,) = audit.again({"toy": toy.report}, stored[:1], 1)
     assert str(outcome) == "toy/short, seed 0: cannot be computed here (no source)"
 
 
 def test_no_run_is_begun_that_would_end_too_late(toy, store):
     stored = [dataclasses.replace(run, wall_seconds=40.0 * run.seed) for run in stored_runs(toy)]
-    assert len(list(lottery.again({"toy": toy.report}, stored[:3], 3, minutes=1))) == 2
+    assert len(list(audit.again({"toy": toy.report}, stored[:3], 3, minutes=1))) == 2
 
 
 def test_the_chance_is_that_of_a_draw_without_replacement():
-    assert lottery.chance(10, 1, 3) == pytest.approx(0.3) and lottery.chance(10, 0, 3) == 0
-    assert lottery.chance(10, 8, 3) == 1 == lottery.chance(10, 10, 1)
-    assert lottery.chance(4, 2, 2) == pytest.approx(1 - 1 / 6)
-    told = lottery.statement(100, 20, 60)
+    assert audit.chance(10, 1, 3) == pytest.approx(0.3) and audit.chance(10, 0, 3) == 0
+    assert audit.chance(10, 8, 3) == 1 == audit.chance(10, 10, 1)
+    assert audit.chance(4, 2, 2) == pytest.approx(1 - 1 / 6)
+    told = audit.statement(100, 20, 60)
     assert told.startswith("20 of the 100 runs that took at most 60 s") and "1% (1): 0.20, 5% (5): 0.68" in told
 
 

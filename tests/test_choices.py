@@ -3,9 +3,9 @@
 import pytest
 from helpers import made_run
 
-from tlkeras.experiments.choices import Choice, chosen_again
 from tlkeras.experiments.runs import Runs
 from tlkeras.reports import REPORTS
+from tools.choices import Choice, chosen_again
 
 REPORT = REPORTS["tominet"]
 CHOICE = Choice("tominet", "how long", ("letters", "letters_longer", "letters_best"), "validation_accuracy")

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 from helpers import made_run
 
-from tlkeras.experiments import forecasts
-from tlkeras.experiments.forecasts import Forecast
 from tlkeras.experiments.runs import Runs
 from tlkeras.reports import REPORTS
+from tools import forecasts
+from tools.forecasts import Forecast
 
 REPORT = REPORTS["tominet"]
 PLAIN = Forecast("2026-01-01", "tominet", "letters", "test_accuracy", 0.8, 0.7, 0.85)

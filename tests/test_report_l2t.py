@@ -8,7 +8,7 @@ from helpers import made_run
 
 from tlkeras.experiments.runs import Runs
 from tlkeras.models import resnet32, weights
-from tlkeras.reports.l2t import claims, images, source_alone, training
+from tlkeras.reports.l2t import claims, images
 from tlkeras.reports.l2t import run as report
 from tlkeras.reports.l2t.settings import (
     ABLATIONS,
@@ -106,7 +106,7 @@ def test_the_source_alone_gets_the_same_draw_and_says_which_answers_were_right(m
     alone, scratch = (report.run(arm, seed=1) for arm in arms)
     assert set(alone.metrics) == {"test_accuracy", "test_loss", "train_accuracy"}
     assert alone.details["draw"] == scratch.details["draw"]
-    right = source_alone.right_answers(alone.details["right"], arms[0].test_count)
+    right = report.right_answers(alone.details["right"], arms[0].test_count)
     assert right.mean() == pytest.approx(alone.metrics["test_accuracy"])
     assert len(alone.history.get("loss", [])) == (arms[0].epochs if method == "finetune" else 0)
 
@@ -115,8 +115,8 @@ def test_fine_tuning_starts_from_the_probe():
     x, _ = images.small("stl10")["train"]
     base = pooled_model(images.source(), ["s3b5"])
     features = base(x[:80]).numpy()
-    probe = source_alone.fitted(features, np.arange(80) % 3, 0.03)
-    logits = source_alone.with_classifier(probe)(x[:80]).numpy()
+    probe = report.fitted(features, np.arange(80) % 3, 0.03)
+    logits = report.with_classifier(probe)(x[:80]).numpy()
     assert np.allclose(logits, probe.decision_function(features), atol=1e-4)
 
 
@@ -241,7 +241,7 @@ def test_the_scarce_class_has_fewer_images():
 
 def test_ablations_and_peers_match_the_layers_that_they_name():
     pairs = {
-        name: training.pairs(REPORT.arms[f"stl10_10_{name}"]) for name in ("scratch_1e-2", "ww", "map_124", "sp", "at")
+        name: report.pairs(REPORT.arms[f"stl10_10_{name}"]) for name in ("scratch_1e-2", "ww", "map_124", "sp", "at")
     }
     assert pairs["scratch_1e-2"] == [] and len(pairs["ww"]) == 15
     assert pairs["map_124"] == [("s1b5", "relu2"), ("s2b5", "relu4"), ("s3b5", "relu8")]

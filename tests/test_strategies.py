@@ -1,4 +1,4 @@
-"""What each strategy trains, pulls, slows or blends, that the rest stays where it was; and which one is advised for what."""
+"""What each strategy trains, pulls, slows or blends, that the rest stays as it was; and which is advised for what."""
 
 import keras
 import numpy as np

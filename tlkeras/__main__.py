@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tlkeras import data, startup
-from tlkeras.experiments import audit, environment, executors, journal, lottery, plans, runs, tables
+from tlkeras.experiments import audit, environment, executors, journal, plans, runs, tables
 from tlkeras.experiments.report import Report, profile
 from tlkeras.reports import REPORTS
 
@@ -180,14 +180,14 @@ def _rerun(options: argparse.Namespace) -> list[audit.Finding]:
     startup.quiet_start()
     seed = options.seed or environment.describe()["commit"] or "0"
     stored = [run for report in REPORTS.values() for run in runs.load_runs(report, options.profile)]
-    drawn = lottery.draw(stored, seed, limit=options.limit)
+    drawn = audit.draw(stored, seed, limit=options.limit)
     outcomes = []
-    for outcome in lottery.again(REPORTS, drawn, options.rerun, minutes=options.minutes):
+    for outcome in audit.again(REPORTS, drawn, options.rerun, minutes=options.minutes):
         outcomes.append(outcome)
         print(outcome, file=sys.stderr, flush=True)
-    done = sum(outcome.verdict != lottery.NOT_HERE for outcome in outcomes)
-    print(f"Drawn by {seed!r}. {lottery.statement(len(drawn), done, options.limit)}", file=sys.stderr)
-    different = [outcome for outcome in outcomes if outcome.verdict == lottery.DIFFERENT]
+    done = sum(outcome.verdict != audit.NOT_HERE for outcome in outcomes)
+    print(f"Drawn by {seed!r}. {audit.statement(len(drawn), done, options.limit)}", file=sys.stderr)
+    different = [outcome for outcome in outcomes if outcome.verdict == audit.DIFFERENT]
     return [audit.Finding(o.verdict, f"{o.run.report}/{o.run.arm}, seed {o.run.seed}", o.reason) for o in different]
 
 

@@ -53,7 +53,7 @@ def speed(arm: Settings, batches: Sequence[int], seeds: Sequence[int]) -> list[d
         compiling (seconds of the first call); an error in place of the last three where the device cannot do it.
     """
     from tlkeras.l2t import jax as engine  # late: it needs JAX
-    from tlkeras.reports.l2t.training import training
+    from tlkeras.reports.l2t.run import training
 
     rows = []
     for batch, count in itertools.product(batches, seeds):

@@ -23,9 +23,9 @@ from tqdm import tqdm
 
 from tlkeras import startup
 from tlkeras._files import write_text
-from tlkeras.experiments import opening
 from tlkeras.experiments.report import PROFILES
 from tlkeras.experiments.report import profile as named_profile
+from tlkeras.reports import answers
 from tools import cards
 
 TEMPLATE = Path(__file__).with_name("pages") / "index.html"
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for outcome in outcomes if options.record else ():
         startup.quiet_start()  # the device is asked for with TensorFlow
         if outcome.passed:
-            opening.record(outcome.source.stem, outcome.profile, outcome.seconds)
+            answers.record(outcome.source.stem, outcome.profile, outcome.seconds)
     passed = sum(outcome.passed for outcome in outcomes)
     print(f"{passed} of {len(outcomes)} passed: {options.output / 'index.html'}")
     return int(passed < len(outcomes))

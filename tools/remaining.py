@@ -4,9 +4,8 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 
-from tlkeras.experiments import choices, forecasts, plans
+from tlkeras.experiments import plans
 from tlkeras.experiments import runs as stored
-from tlkeras.experiments.choices import Choice
 from tlkeras.experiments.plans import Plan
 from tlkeras.experiments.runs import Runs
 from tlkeras.reports import REPORTS
@@ -14,6 +13,8 @@ from tlkeras.reports.squeezenet import claims as squeezenet_claims
 from tlkeras.reports.strategies import claims as strategies_claims
 from tlkeras.reports.tominet import claims as tominet_claims
 from tlkeras.reports.tominet import settings as tominet_settings
+from tools import choices, forecasts
+from tools.choices import Choice
 from tools.markdown import markdown_table
 
 LONG_SECONDS = 1_800  # of a run, on one core: longer ones are not recorded without a GPU

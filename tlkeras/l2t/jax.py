@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax, tree
 
 from tlkeras import _files
-from tlkeras.checks import check_labelled
+from tlkeras.data.splits import check_labelled
 from tlkeras.l2t.matching import Matching
 from tlkeras.l2t.metanets import MetaNetworks
 from tlkeras.l2t.network import Network

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from tlkeras import _files
-from tlkeras.checks import check_labelled
+from tlkeras.data.splits import check_labelled
 from tlkeras.graph import has_logits
 from tlkeras.l2t.matching import Matching, Pair
 from tlkeras.l2t.metanets import MetaNetworks

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from tlkeras import backend, graph
 from tlkeras.backend import Tensor
-from tlkeras.checks import check_images
+from tlkeras.data.splits import check_images
 from tlkeras.transfer.features import inference_batch
 from tlkeras.transfer.inputs import read
 
@@ -170,7 +170,7 @@ def recalibrate(model: keras.Model, images: np.ndarray, *, batch_size: int = 500
         The number of layers recalibrated.
 
     Raises:
-        ValueError: fewer than 2 images, or images that do not fit the model (see `checks.check_images`).
+        ValueError: fewer than 2 images, or images that do not fit the model (see `data.splits.check_images`).
     """
     if len(images) < 2:
         raise ValueError(f"Statistics need at least 2 images. Received: {len(images)}")

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tlkeras import checks, graph
+from tlkeras import graph
+from tlkeras.data import splits
 from tlkeras.transfer import features
 from tlkeras.transfer.batches import Augment, mixup, training_batches
 from tlkeras.transfer.callbacks import BestCheckpoint, Watched, check_monitor, fresh
@@ -183,11 +184,11 @@ def _read(
 def _check_images(model: keras.Model, images: np.ndarray, augment: Augment | None) -> None:
     shape, wanted = images.shape[1:], model.input_shape[1:]
     if augment is None or _is_taken(shape, wanted):
-        return checks.check_images(model, images)
+        return splits.check_images(model, images)
     view = tuple(augment(ops.cast(images[:1], "float32"), ops.zeros(2, "int32")).shape[1:])
     if not _is_taken(view, wanted):
         raise ValueError(f"Expected views of shape {wanted}. Received: {view}, out of images of shape {shape}")
-    checks.check_images(model, images, shape=shape)
+    splits.check_images(model, images, shape=shape)
 
 
 def _is_taken(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:

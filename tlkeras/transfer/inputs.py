@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from tlkeras import checks, graph
+from tlkeras import graph
 from tlkeras.data import splits
 
 MOST_BYTES = 4 * 10**9  # of a data set that is read into memory; arrays may be larger
@@ -65,7 +65,7 @@ def read(
     if not len(images) or len(images) != len(labels):
         raise ValueError(f"Expected images with one label each. Received: {len(images)} images, {len(labels)} labels")
     if check:
-        checks.check_images(model, images)
+        splits.check_images(model, images)
     if more and sample_weight is not None:
         raise ValueError("Expected weights beside the images, or as sample_weight=. Received: both")
     weights = image_weights(labels, names, more[0] if more else sample_weight, class_weight)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tlkeras import backend, checks, graph
+from tlkeras import backend, graph
 from tlkeras._files import progress
 from tlkeras.backend import Tensor
 from tlkeras.data import splits
@@ -197,7 +197,7 @@ def _checked_images(model: keras.Model, images: np.ndarray) -> np.ndarray:
         raise ValueError(f"Expected a functional model with one input and one output. Received: {model!r}")
     if len(model.outputs[0].shape) != 2:
         raise ValueError(f"Expected a classifier, (batch, classes) out. Received: {model.outputs[0].shape}")
-    checks.check_images(model, images, raw=False)
+    splits.check_images(model, images, raw=False)
     return np.asarray(images, np.float32)
 
 

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from tlkeras import backend, checks
+from tlkeras import backend
 from tlkeras._files import progress
 from tlkeras.backend import Tensor
+from tlkeras.data import splits
 from tlkeras.visualize import objectives
 from tlkeras.visualize.ascent import MEMORY, Pictures, measure
 
@@ -29,7 +30,7 @@ def responses(model: keras.Model, layer: str, images: np.ndarray, *, memory: int
         ValueError: no images, images that do not fit the model, an unknown layer, or one without channels.
     """
     forward = objectives.activations(model, layer)
-    checks.check_images(model, images, raw=False)
+    splits.check_images(model, images, raw=False)
     images = np.asarray(images)
     (shape,), width = measure([forward], images.shape[1:], memory, widest=256)
     if len(shape) < 3:

@@ -1,14 +1,24 @@
-"""One run of report 003: a small network trained on few images, alone or guided by a source network."""
+"""One run of report 003: a small network trained on few images, alone or guided by a source; or the source alone."""
 
 import time
 
 import keras
 import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from tlkeras import data
+from tlkeras import data, transfer
 from tlkeras.experiments.report import Result
-from tlkeras.l2t import Answers, Trajectory
-from tlkeras.reports.l2t import images, source_alone
+from tlkeras.l2t import Answers, LearningToTransfer, Trajectory
+from tlkeras.l2t import Settings as Numbers
+from tlkeras.l2t.matching import Pair
+from tlkeras.l2t.peers import PEERS
+from tlkeras.models import vgg9
+from tlkeras.models.resnet32 import FEATURES
+from tlkeras.models.vgg import VGG9_BLOCKS, VGG9_FEATURES
+from tlkeras.reports.l2t import images
 from tlkeras.reports.l2t.settings import (
     QUESTIONS,
     SOURCE_ALONE,
@@ -17,10 +27,11 @@ from tlkeras.reports.l2t.settings import (
     WATCHED_WEIGHTS,
     Settings,
 )
-from tlkeras.reports.l2t.training import training as training
-from tlkeras.transfer import recalibrate
 from tlkeras.transfer.batches import random_flip_crop
-from tlkeras.transfer.evaluation import evaluate
+from tlkeras.transfer.evaluation import Evaluator, evaluate
+from tlkeras.transfer.features import SHARED, pooled_model
+
+CURVES = ("cross_entropy", "matching", "accuracy", "lookahead", "before", "after")
 
 
 def run(arm: Settings, seed: int) -> Result:
@@ -30,11 +41,11 @@ def run(arm: Settings, seed: int) -> Result:
         Metrics after the last epoch: accuracy (0..1) and loss (nats) on the test images, accuracy on the training
         images, the recall of the scarce class where there is one, accuracy on the test images once batch normalisation
         has the statistics of all training images; and seconds an iteration (the median epoch's). The curves, and in the
-        details the path of a few weights and what the meta-networks said. Of the source alone, what `source_alone.run`
-        returns.
+        details the path of a few weights and what the meta-networks said. Of the source alone, accuracies and
+        loss, and in the details which test images were right, as `right_answers` reads it.
     """
     if arm.method in SOURCE_ALONE:
-        return source_alone.run(arm, seed)
+        return _source_alone(arm, seed)
     parts, classes = images.small(arm.dataset), images.target(arm.dataset).num_classes
     drawn = images.draw(parts["train"][1], arm.per_class, classes, arm.scarce, seed)
     x, y = (part[drawn] for part in parts["train"])
@@ -61,11 +72,7 @@ def run(arm: Settings, seed: int) -> Result:
         "train_accuracy": history["accuracy"][-1],
         "iteration_seconds": float(np.median(np.diff(ends))) / -(-len(x) // arm.batch_size),
     }
-    if arm.scarce:
-        own = test[1] == images.scarce_class(seed, classes)
-        metrics["scarce_recall"] = evaluate(learner.target, test[0][own], test[1][own])[1]
-    recalibrate(learner.target, x, batch_size=arm.batch_size)
-    metrics["test_accuracy_recalibrated"] = evaluate(learner.target, *test)[1]
+    metrics |= scored_at_last(learner.target, arm, seed, x, test)
     details = {
         "draw": data.fingerprint(x, y),
         "pairs": learner.pair_names,
@@ -74,6 +81,121 @@ def run(arm: Settings, seed: int) -> Result:
         "path": path.weights,
         "moved": np.round(path.moved, 6).tolist(),
     }
-    curves = ("cross_entropy", "matching", "accuracy", "lookahead", "before", "after")
-    kept = {name: np.round(history[name], 4).tolist() for name in curves if name in history}
+    kept = {name: np.round(history[name], 4).tolist() for name in CURVES if name in history}
     return Result(metrics, kept, details)
+
+
+def training(arm: Settings, seed: int) -> LearningToTransfer:
+    """Return the training of an arm: the same seed gives every method the same target to start from."""
+    keras.utils.set_random_seed(seed)
+    blocks = tuple(tuple(round(arm.width * filters) for filters in block) for block in VGG9_BLOCKS)
+    model = vgg9(images.target(arm.dataset).num_classes, classifier_activation=None, blocks=blocks)
+    matched, asked = pairs(arm), QUESTIONS.get(arm.method, "").split()
+    return LearningToTransfer(
+        images.source() if matched else model,
+        model,
+        matched,
+        what="what" in asked,
+        where="where" in asked,
+        which="which" in asked,
+        settings=Numbers(beta=arm.beta, meta_rate=arm.meta_rate),
+        matching=PEERS.get(arm.method),
+        seed=seed,
+    )
+
+
+def scored_at_last(
+    target: keras.Model, arm: Settings, seed: int, x: np.ndarray, test: tuple[np.ndarray, ...]
+) -> dict[str, float]:
+    """Return the recall of the scarce class, where there is one, and the accuracy after recalibration, in place.
+
+    Args:
+        target: a trained network.
+        arm: of the run.
+        seed: of the run, which names the scarce class.
+        x: the training images, whose statistics batch normalisation takes.
+        test: images and labels.
+    """
+    metrics = {}
+    if arm.scarce:
+        own = test[1] == images.scarce_class(seed, images.target(arm.dataset).num_classes)
+        metrics["scarce_recall"] = evaluate(target, test[0][own], test[1][own])[1]
+    transfer.recalibrate(target, x, batch_size=arm.batch_size)
+    return metrics | {"test_accuracy_recalibrated": evaluate(target, *test)[1]}
+
+
+def right_answers(encoded: str, count: int) -> np.ndarray:
+    """Return which of the test images a run had right, bool `(count,)`, out of its details."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(encoded), np.uint8), count=count).astype(bool)
+
+
+def pairs(arm: Settings) -> list[Pair]:
+    """Return which layers of source and target are matched: all, or the target's maps that the arm names."""
+    if arm.method == "scratch":
+        return []
+    if arm.targets:
+        named = [VGG9_FEATURES[place] for place in arm.targets]
+        return list(zip(FEATURES[-len(named) :], named, strict=True))
+    return [(source, target) for source in FEATURES for target in VGG9_FEATURES]
+
+
+def _source_alone(arm: Settings, seed: int) -> Result:
+    """Classify by the source network alone, on the draw that every method of the report gets from this seed.
+
+    The probe is a logistic regression on the averaged maps of the last stage, standardised by the drawn images. The
+    fine-tuning starts from there: the source network with this probe as its classifier, all layers trained by Adam.
+
+    Returns:
+        Metrics: accuracy (0..1) and loss (nats) on the test images, accuracy on the training images. In the details
+        the draw, and which test images were right, as `right_answers` reads it.
+    """
+    parts = images.small(arm.dataset)
+    drawn = images.draw(parts["train"][1], arm.per_class, images.target(arm.dataset).num_classes, arm.scarce, seed)
+    train = tuple(part[drawn] for part in parts["train"])
+    test = tuple(part[: arm.test_count] for part in parts["test"])
+    base = pooled_model(images.source(), FEATURES[-1:])
+    known, unknown = (SHARED.features(base, part) for part in (parts["train"][0], test[0]))
+    probe = fitted(known[drawn], train[1], arm.strength)
+    history: dict[str, list] = {}
+    if arm.method == "probe":
+        answers = [probe.predict_proba(part) for part in (known[drawn], unknown)]
+    else:
+        model = with_classifier(probe)
+        history = _finetuned(model, train, arm, seed)
+        answers = [_probabilities(model, *part) for part in (train, test)]
+    right = [given.argmax(1) == labels for given, labels in zip(answers, (train[1], test[1]), strict=True)]
+    metrics = {
+        "test_accuracy": float(right[1].mean()),
+        "test_loss": float(log_loss(test[1], answers[1], labels=np.arange(answers[1].shape[1]))),
+        "train_accuracy": float(right[0].mean()),
+    }
+    details = {"draw": data.fingerprint(*train), "right": np.packbits(right[1]).tobytes().hex()}
+    return Result(metrics, history, details)
+
+
+def fitted(features: np.ndarray, labels: np.ndarray, strength: float) -> Pipeline:
+    """Fit a logistic regression (scikit-learn's C is `strength`) to features `(n, d)`, standardised by themselves."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(features, labels)
+
+
+def with_classifier(probe: Pipeline) -> keras.Model:
+    """Return the source network with a probe of three classes or more as its classifier: images in, its logits out."""
+    scaler, regression = probe
+    weights = regression.coef_.T / scaler.scale_[:, None]
+    model = images.source(len(regression.classes_))
+    model.layers[-1].set_weights([weights, regression.intercept_ - scaler.mean_ @ weights])
+    return model
+
+
+def _finetuned(model: keras.Model, train: tuple[np.ndarray, ...], arm: Settings, seed: int) -> dict[str, list]:
+    """Train all layers in place, the rate falling along a cosine; return the curves of the training images."""
+    keras.utils.set_random_seed(seed)
+    phase = transfer.Phase("all", "all", arm.epochs, arm.learning_rate, "cosine")
+    augment = random_flip_crop(arm.padding)
+    history = transfer.finetune(model, train, None, [phase], seed=seed, batch_size=arm.batch_size, augment=augment)
+    return {name: np.round(getattr(history, name), 4).tolist() for name in ("loss", "accuracy")}
+
+
+def _probabilities(model: keras.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    evaluator = Evaluator(model)
+    return evaluator.scored(evaluator.batches(x, y))[2]

@@ -16,14 +16,11 @@ from tlkeras.experiments.report import Result
 from tlkeras.l2t import Answers, LearningToTransfer
 from tlkeras.l2t.plan import History, NonFiniteLossError
 from tlkeras.reports.l2t import images
+from tlkeras.reports.l2t.run import CURVES, scored_at_last, training
 from tlkeras.reports.l2t.settings import QUESTIONS, SOURCE_ALONE, WATCHED_CHANNELS, WATCHED_PAIR, Settings
-from tlkeras.reports.l2t.training import training
-from tlkeras.transfer import recalibrate
 from tlkeras.transfer.batches import random_flip_crop
-from tlkeras.transfer.evaluation import evaluate
 
 EVERY = 10  # epochs between two scores of the test images, from which nothing is chosen
-CURVES = ("cross_entropy", "matching", "accuracy", "lookahead", "before", "after")
 
 
 def run(arm: Settings, seeds: Sequence[int]) -> Iterator[tuple[int, Result]]:
@@ -89,18 +86,14 @@ def _result(
     history: History,
     how: Mapping[str, Any],
 ) -> Result:
+    if look:
+        look.on_epoch_end(arm.epochs - 1)
     metrics = {
         "test_accuracy": history["val_accuracy"][-1],
         "test_loss": history["val_loss"][-1],
         "train_accuracy": history["accuracy"][-1],
+        **scored_at_last(one.target, arm, seed, train[0], test),
     }
-    if arm.scarce:
-        own = test[1] == images.scarce_class(seed, int(test[1].max()) + 1)
-        metrics["scarce_recall"] = evaluate(one.target, test[0][own], test[1][own])[1]
-    if look:
-        look.on_epoch_end(arm.epochs - 1)
-    recalibrate(one.target, train[0], batch_size=arm.batch_size)
-    metrics["test_accuracy_recalibrated"] = evaluate(one.target, *test)[1]
     details = {"draw": data.fingerprint(*train), "pairs": one.pair_names, **how}
     details |= {"looks": look.epochs if look else [], "answers": look.kept if look else {}}
     curves = {name: np.round(history[name], 4).tolist() for name in CURVES if name in history}

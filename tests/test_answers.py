@@ -3,13 +3,12 @@
 import nbformat
 import pytest
 
-from tlkeras.experiments import opening
 from tlkeras.experiments.runs import Runs
 from tlkeras.reports import answers
 from tools import conclusions, fork
 
 NOTEBOOKS = sorted((fork.ROOT / "notebooks").glob("*.ipynb"))
-BOX = opening.Box("Which?", "This, at a < b.", "5 runs", "2", "CPU, 2 cores")
+BOX = answers.Box("Which?", "This, at a < b.", "5 runs", "2", "CPU, 2 cores")
 
 
 def test_a_box_is_a_table_that_escapes_what_it_says():
@@ -19,20 +18,20 @@ def test_a_box_is_a_table_that_escapes_what_it_says():
 
 def test_minutes_are_those_of_the_last_run_on_such_a_device(tmp_path, monkeypatch):
     path = tmp_path / "notebooks.json"
-    assert opening.measured(path) == []
-    monkeypatch.setattr(opening.environment, "describe", lambda: {"device": "CPU, 2 cores"})
+    assert answers.measured(path) == []
+    monkeypatch.setattr(answers.environment, "describe", lambda: {"device": "CPU, 2 cores"})
     for seconds in (600.4, 90.0):
-        opening.record("01_digits", "paper", seconds, path)
-    opening.record("02_filters", "paper", 60.0, path)
-    told = opening.minutes("01", opening.measured(path))
+        answers.record("01_digits", "paper", seconds, path)
+    answers.record("02_filters", "paper", 60.0, path)
+    told = answers.minutes("01", answers.measured(path))
     assert told == "on a CPU: 2 (paper profile, CPU, 2 cores); on a GPU: not measured"
-    monkeypatch.setattr(opening.environment, "describe", lambda: {"device": "NVIDIA H200"})
-    opening.record("01_digits", "paper", 20.0, path)
-    assert "on a GPU: 1 (paper profile, NVIDIA H200)" in opening.minutes("01", opening.measured(path))
+    monkeypatch.setattr(answers.environment, "describe", lambda: {"device": "NVIDIA H200"})
+    answers.record("01_digits", "paper", 20.0, path)
+    assert "on a GPU: 1 (paper profile, NVIDIA H200)" in answers.minutes("01", answers.measured(path))
 
 
 def test_the_machine_is_told_in_one_line():
-    told = opening.here()
+    told = answers.here()
     assert "\n" not in told
     assert all(word in told for word in ("memory", "keras", "backend", "smoke profile"))
 
