@@ -48,7 +48,7 @@ def overlaps(
         received = f"{len(first)} and {'none' if second is None else len(second)}"
         raise ValueError(f"Expected images in both sets. Received: {received}")
     sets = [first] if second is None else [first, second]
-    spaces = {"distance": ([standardised(images) for images in sets], largest)}
+    spaces = {"distance": ([_standardised(images) for images in sets], largest)}
     if model is not None:
         spaces["feature_distance"] = (_features(model, sets), largest_of_features)
     rows = []
@@ -62,7 +62,7 @@ def overlaps(
     return sorted(rows, key=lambda row: (row["distance"], row["first"], row["second"]))
 
 
-def standardised(images: Images) -> np.ndarray:
+def _standardised(images: Images) -> np.ndarray:
     """Return each image as 256 grey values of mean 0 and length 1, float32; one without any contrast is 0."""
     grey = squares(list(images), SIDE).astype(np.float32).mean(-1).reshape(len(images), -1)
     return _of_length_one(grey - grey.mean(1, keepdims=True), FLAT)

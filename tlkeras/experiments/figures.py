@@ -72,17 +72,17 @@ TRAINED: dict[str, Any] = {"facecolor": ORANGE, "edgecolor": BLACK}
 FROZEN: dict[str, Any] = {"facecolor": LIGHT_GREY, "edgecolor": GREY, "hatch": "///"}
 
 
-class Drawing(Figure):
+class _Drawing(Figure):
     """A figure that a notebook stores as a picture of few colours, a quarter as large and the same to the eye."""
 
     def _ipython_display_(self) -> None:  # Jupyter's own way to draw figures would come before any other method
         from IPython.display import display  # only where IPython asks
 
-        picture = base64.b64encode(small_picture(self)).decode("ascii")
+        picture = base64.b64encode(_small_picture(self)).decode("ascii")
         display({"image/png": picture, "text/plain": repr(self)}, raw=True)
 
 
-def small_picture(figure: Figure) -> bytes:
+def _small_picture(figure: Figure) -> bytes:
     """Return a figure as a PNG of `COLOURS`, or of `GREYS` where nothing is coloured."""
     drawn, stored = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
@@ -102,7 +102,7 @@ def series() -> Iterator[tuple[str, str]]:
 def subplots(rows: int, columns: int, *, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure of the common width, `height` inches high, and its axes row by row; pyplot doesn't keep it."""
     figure, panels = plt.subplots(
-        rows, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False, FigureClass=Drawing, **options
+        rows, columns, figsize=(WIDTH, height), layout="constrained", squeeze=False, FigureClass=_Drawing, **options
     )
     plt.close(figure)
     for panel in panels.flat:

@@ -158,7 +158,7 @@ class Runs(Sequence[Run]):
                 runs of two profiles are mixed.
         """
         if arm not in self.arms:
-            raise ValueError(f"Expected an arm with runs, out of {listed(self.arms)}. Received: arm={arm!r}")
+            raise ValueError(f"Expected an arm with runs, out of {_listed(self.arms)}. Received: arm={arm!r}")
         own = self.of(arm)
         check_metrics([metric], [name for run in own for name in run.metrics])
         having = sorted((run for run in own if metric in run.metrics), key=lambda run: run.seed)
@@ -194,10 +194,10 @@ def check_metrics(wanted: Iterable[str], known: Iterable[str]) -> None:
     known = list(dict.fromkeys(known))
     for metric in wanted:
         if metric not in known:
-            raise ValueError(f"Expected a metric out of {listed(known)}. Received: metric={metric!r}")
+            raise ValueError(f"Expected a metric out of {_listed(known)}. Received: metric={metric!r}")
 
 
-def listed(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     """Return names in one line, for a message."""
     return ", ".join(names) or "none at all"
 

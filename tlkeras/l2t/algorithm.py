@@ -70,7 +70,7 @@ def iteration(
     with tf.GradientTape() as phi:
         phi.watch(old.meta)
         weighting = parts.meta.weights(old.meta, features, factor)
-    losses, gradients, statistics = training_gradients(parts, old, batch, weighting)
+    losses, gradients, statistics = _training_gradients(parts, old, batch, weighting)
     weights, velocities = sgd(old.weights, old.velocities, gradients, rate, settings)  # line 4
     new = old._replace(weights=weights, velocities=velocities, statistics=statistics)
     if not (old.meta and settings.meta_rate):
@@ -83,13 +83,13 @@ def iteration(
     return Outcome(new, losses | ahead.losses, gradients, statistics, to_phi, ahead)
 
 
-def training_gradients(
+def _training_gradients(
     parts: Parts, old: State, batch: Batch, weighting: Tensors
 ) -> tuple[dict[str, tf.Tensor], Tensors, Tensors]:
     """Return the losses of line 4, the gradient of L_total for theta, and the new moving statistics."""
     with tf.GradientTape() as tape:
         tape.watch(old.weights)
-        errors, outputs, statistics = forward(parts, old.weights, old.statistics, batch)
+        errors, outputs, statistics = _forward(parts, old.weights, old.statistics, batch)
         entropy = cross_entropy(outputs, batch.labels, parts.logits)
         total = entropy + matching_loss(weighting, errors) if weighting else entropy
     gradients = tape.gradient(total, old.weights, unconnected_gradients=ZERO)
@@ -120,11 +120,11 @@ def lookahead(parts: Parts, start: State, batch: Batch, weighting: Tensors, rate
         statistics = steps[-1].statistics
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        final = cross_entropy(forward(parts, weights, statistics, batch)[1], batch.labels, parts.logits)
+        final = cross_entropy(_forward(parts, weights, statistics, batch)[1], batch.labels, parts.logits)
     final_gradients = tape.gradient(final, weights, unconnected_gradients=ZERO)
     matching = tf.stack([step.loss for step in steps[:-1]]) if steps[1:] else tf.zeros(0, final.dtype)
     losses = {"lookahead": matching, "before": steps[-1].loss, "after": final}
-    to_weighting = back(steps, final_gradients, weighting, rate, parts.settings)
+    to_weighting = _back(steps, final_gradients, weighting, rate, parts.settings)
     return Ahead(losses, to_weighting, steps[0].statistics, path, final_gradients)
 
 
@@ -137,14 +137,14 @@ def _step(
         again.watch(weighting + sources)
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            errors, outputs, statistics = forward(parts, weights, statistics, batch)
+            errors, outputs, statistics = _forward(parts, weights, statistics, batch)
             loss = matching_loss(weighting, errors) if weighting else cross_entropy(outputs, batch.labels, parts.logits)
         # Zeros where the loss does not reach: the classifier still follows its momentum and its decay.
         gradients = tape.gradient(loss, weights, unconnected_gradients=ZERO)
     return _Step(again, gradients, loss, statistics, sources, weighting)
 
 
-def back(
+def _back(
     steps: Sequence[_Step], final_gradients: Tensors, weighting: Tensors, rate: tf.Tensor, settings: Settings
 ) -> Tensors:
     """Return d L_org(theta_{T+1}) / d weighting: exact reverse mode through the steps of the lookahead.
@@ -220,7 +220,7 @@ def adam(
     return changed, (first, second)
 
 
-def forward(parts: Parts, weights: Tensors, statistics: Tensors, batch: Batch) -> tuple[Tensors, tf.Tensor, Tensors]:
+def _forward(parts: Parts, weights: Tensors, statistics: Tensors, batch: Batch) -> tuple[Tensors, tf.Tensor, Tensors]:
     """Run target and branches in training mode; return errors, outputs and the new moving statistics."""
     own = len(parts.network.trainable)
     features, outputs, statistics = parts.network(weights[:own], statistics, batch.images)

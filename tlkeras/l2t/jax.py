@@ -61,10 +61,10 @@ def iteration(parts: Parts, old: State, images: Tensor, labels: Tensor, rate: Te
     batch = Batch(images, labels, parts.matching.goals(features))
     factor = jnp.asarray(settings.beta / images.shape[0], images.dtype)
     weighting, to_meta = jax.vjp(lambda meta: parts.meta.weights(meta, features, factor), old.meta)
-    (_, (losses, statistics)), gradients = jax.value_and_grad(total_loss, argnums=1, has_aux=True)(
+    (_, (losses, statistics)), gradients = jax.value_and_grad(_total_loss, argnums=1, has_aux=True)(
         parts, old.weights, old.statistics, batch, weighting
     )
-    weights, velocities = sgd(old.weights, old.velocities, gradients, rate, settings)  # line 4
+    weights, velocities = _sgd(old.weights, old.velocities, gradients, rate, settings)  # line 4
     new = old._replace(weights=weights, velocities=velocities, statistics=statistics)
     if not (old.meta and settings.meta_rate):
         return Outcome(new, losses, gradients, statistics)
@@ -73,18 +73,18 @@ def iteration(parts: Parts, old: State, images: Tensor, labels: Tensor, rate: Te
         after_lookahead, argnums=(1, 2), has_aux=True
     )(parts, weighting, nothing, new, batch, rate)  # lines 5 to 9
     (to_phi,) = to_meta(to_weighting)
-    meta, moments = adam(old.meta, old.moments, to_phi, step, settings)  # line 10
+    meta, moments = _adam(old.meta, old.moments, to_phi, step, settings)  # line 10
     new = new._replace(statistics=first if settings.double_update else statistics, meta=meta, moments=moments)
     ahead = Ahead(found | {"after": after}, to_weighting, first, path, final)
     return Outcome(new, losses | ahead.losses, gradients, statistics, to_phi, ahead)
 
 
-def total_loss(
+def _total_loss(
     parts: Parts, weights: Tensors, statistics: Tensors, batch: Batch, weighting: Tensors
 ) -> tuple[Tensor, tuple[dict[str, Tensor], Tensors]]:
     """Return L_total, and beside it the losses by name and the new moving statistics."""
-    errors, outputs, statistics = forward(parts, weights, statistics, batch)
-    entropy = cross_entropy(outputs, batch.labels, parts.logits)
+    errors, outputs, statistics = _forward(parts, weights, statistics, batch)
+    entropy = _cross_entropy(outputs, batch.labels, parts.logits)
     by_pair = [jnp.sum(weight * error) for weight, error in zip(weighting, errors, strict=True)]
     matching = jnp.stack(by_pair) if by_pair else jnp.zeros(0, entropy.dtype)
     accuracy = (outputs.argmax(-1) == batch.labels).mean(dtype=entropy.dtype)
@@ -110,23 +110,23 @@ def after_lookahead(
     for matched in [True] * parts.settings.lookahead + [False]:  # lines 6 and 7, then 9
 
         def loss(weights: Tensors, statistics: Tensors, matched: bool = matched) -> tuple[Tensor, Tensors]:
-            errors, outputs, statistics = forward(parts, weights, statistics, batch)
+            errors, outputs, statistics = _forward(parts, weights, statistics, batch)
             if not matched:
-                return cross_entropy(outputs, batch.labels, parts.logits), statistics
+                return _cross_entropy(outputs, batch.labels, parts.logits), statistics
             return sum(jnp.sum(w * e) for w, e in zip(weighting, errors, strict=True)), statistics
 
         (value, statistics), gradients = jax.value_and_grad(loss, has_aux=True)(weights, statistics)
-        weights, velocities = sgd(weights, velocities, gradients, rate, parts.settings)
+        weights, velocities = _sgd(weights, velocities, gradients, rate, parts.settings)
         path.append((weights, velocities))
         states.append(statistics)
         seen.append(value)
-    outputs = forward(parts, tree.map(jnp.add, weights, added), statistics, batch)[1]
+    outputs = _forward(parts, tree.map(jnp.add, weights, added), statistics, batch)[1]
     lookahead = jnp.stack(seen[:-1]) if seen[1:] else jnp.zeros(0, rate.dtype)
     losses = {"lookahead": lookahead, "before": seen[-1]}
-    return cross_entropy(outputs, batch.labels, parts.logits), (losses, path, states[0])
+    return _cross_entropy(outputs, batch.labels, parts.logits), (losses, path, states[0])
 
 
-def sgd(
+def _sgd(
     weights: Tensors, velocities: Tensors, gradients: Tensors, rate: Tensor, settings: Settings
 ) -> tuple[Tensors, Tensors]:
     """Return weights and velocities after a step of SGD with momentum and L2 decay; the rate is not in the velocity."""
@@ -138,7 +138,7 @@ def sgd(
     return tree.map(lambda weight, velocity: weight - rate * velocity, weights, velocities), velocities
 
 
-def adam(
+def _adam(
     weights: Tensors, moments: tuple[Tensors, Tensors], gradients: Tensors, step: Tensor, settings: Settings
 ) -> tuple[Tensors, tuple[Tensors, Tensors]]:
     """Return weights and both moments after a step of Adam, its decay in the gradient; see `algorithm.adam`."""
@@ -156,14 +156,14 @@ def adam(
     return tree.map(moved, weights, first, second), (first, second)
 
 
-def forward(parts: Parts, weights: Tensors, statistics: Tensors, batch: Batch) -> tuple[Tensors, Tensor, Tensors]:
+def _forward(parts: Parts, weights: Tensors, statistics: Tensors, batch: Batch) -> tuple[Tensors, Tensor, Tensors]:
     """Run target and branches in training mode; return errors, outputs and the new moving statistics."""
     own = len(parts.network.trainable)
     features, outputs, statistics = parts.network(weights[:own], statistics, batch.images)
     return parts.matching.errors(features, weights[own:], batch.goals), outputs, statistics
 
 
-def cross_entropy(outputs: Tensor, labels: Tensor, logits: bool) -> Tensor:
+def _cross_entropy(outputs: Tensor, labels: Tensor, logits: bool) -> Tensor:
     """Return L_org: the mean cross-entropy (nats) of logits or probabilities `(batch, classes)`."""
     logarithms = jax.nn.log_softmax(outputs) if logits else jnp.log(jnp.maximum(outputs, SMALLEST))
     return -jnp.take_along_axis(logarithms, labels[:, None], -1).mean()
@@ -262,7 +262,7 @@ def _step(
 # Many seeds
 
 
-class Run(NamedTuple):
+class _Run(NamedTuple):
     """One training among those that run together; `study` adds an axis of seeds in front."""
 
     state: State
@@ -270,7 +270,7 @@ class Run(NamedTuple):
     sound: Tensor  # False from the first loss or weight on that is not finite; the state then stays what it was
 
 
-class Course(NamedTuple):
+class _Course(NamedTuple):
     """The batches of some epochs, `(epochs, batches, ...)`."""
 
     order: Tensor  # (epochs, n) int32, which image comes when
@@ -325,7 +325,7 @@ def study(
         Plan(x, y, epochs, batch_size, learning_rate, seed, augment, warm_up)
         for x, y, seed in zip(np.asarray(images), np.asarray(labels), seeds, strict=True)
     ]
-    check_study(trainings, plans, validation, validation_every, precision)
+    _check_study(trainings, plans, validation, validation_every, precision)
     histories: list[History | NonFiniteLossError] = []
     at_once = len(trainings) if at_once is None else at_once
     bar = _files.progress(None, "learning to transfer", total=len(trainings) * epochs, unit="epoch")
@@ -345,7 +345,7 @@ def study(
     return histories
 
 
-def check_study(
+def _check_study(
     trainings: Sequence["LearningToTransfer"],
     plans: Sequence[Plan],
     validation: tuple[np.ndarray, np.ndarray] | None,
@@ -398,7 +398,7 @@ def _together(
     parts, dtype = learners[0].parts, learners[0].dtype
     stack = partial(tree.map, lambda *values: jnp.stack(values))
     steps = jnp.asarray([learner.steps for learner in learners], jnp.int32)
-    run = Run(stack(*(learner.variables for learner in learners)), steps, jnp.ones(len(learners), bool))
+    run = _Run(stack(*(learner.variables for learner in learners)), steps, jnp.ones(len(learners), bool))
     images, labels = jnp.stack([p.images for p in plans]), jnp.stack([p.labels.astype(np.int32) for p in plans])
     several = jax.jit(jax.vmap(partial(_epochs, parts, plan.augment, plan.batch_size), (0, 0, 0, 0, None)))
     score = jax.jit(jax.vmap(partial(_scored, parts), (0, None, None)))
@@ -420,30 +420,30 @@ def _together(
     return finished
 
 
-def _course(plan: Plan, epochs: range) -> Course:
+def _course(plan: Plan, epochs: range) -> _Course:
     orders, seeds = zip(*(plan.course(epoch) for epoch in epochs), strict=True)
-    return Course(jnp.asarray(orders, jnp.int32), jnp.asarray(seeds, jnp.int32))
+    return _Course(jnp.asarray(orders, jnp.int32), jnp.asarray(seeds, jnp.int32))
 
 
 def _epochs(
     parts: Parts,
     augment: Callable | None,
     size: int,
-    run: Run,
+    run: _Run,
     images: Tensor,
     labels: Tensor,
-    course: Course,
+    course: _Course,
     rates: Tensor,
-) -> tuple[Run, dict[str, Tensor]]:
+) -> tuple[_Run, dict[str, Tensor]]:
     """Train one seed for some epochs; return the run and, by name, losses of every batch `(epochs, batches, ...)`."""
 
-    def batch(run: Run, chosen: Tensor, seed: Tensor, rate: Tensor) -> tuple[Run, dict[str, Tensor]]:
+    def batch(run: _Run, chosen: Tensor, seed: Tensor, rate: Tensor) -> tuple[_Run, dict[str, Tensor]]:
         new, losses, sound = _step(parts, augment, run.state, images[chosen], labels[chosen], seed, rate, run.steps + 1)
         sound = run.sound & sound
         state = tree.map(lambda new, old: jnp.where(sound, new, old), new, run.state)
-        return Run(state, run.steps + sound, sound), losses | {"sound": sound}
+        return _Run(state, run.steps + sound, sound), losses | {"sound": sound}
 
-    def epoch(run: Run, given: tuple[Course, Tensor]) -> tuple[Run, dict[str, Tensor]]:
+    def epoch(run: _Run, given: tuple[_Course, Tensor]) -> tuple[_Run, dict[str, Tensor]]:
         (order, seeds), rate = given
         full = len(order) // size
         logs = []
@@ -465,7 +465,7 @@ def _scored(parts: Parts, state: State, images: Tensor, labels: Tensor) -> tuple
 
     def score(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         outputs = parts.network.outputs(state.weights[:own], state.statistics, images.astype(state.weights[0].dtype))
-        entropy = cross_entropy(outputs, labels, parts.logits)
+        entropy = _cross_entropy(outputs, labels, parts.logits)
         return entropy * len(labels), (outputs.argmax(-1) == labels).sum().astype(entropy.dtype)
 
     count = len(labels) // SCORED_AT_ONCE * SCORED_AT_ONCE

@@ -46,7 +46,7 @@ class AttentionTransfer(Matching):
     @staticmethod
     def attention(x: Tensor) -> Tensor:
         """Return q of maps `(batch, height, width, channels)`, `(batch, height * width)`."""
-        return of_length_one(ops.reshape(ops.mean(ops.square(x), axis=-1), (-1, x.shape[1] * x.shape[2])))
+        return _of_length_one(ops.reshape(ops.mean(ops.square(x), axis=-1), (-1, x.shape[1] * x.shape[2])))
 
 
 class SimilarityPreserving(Matching):
@@ -65,12 +65,12 @@ class SimilarityPreserving(Matching):
 
     def goals(self, features: dict[str, Tensor]) -> Sequence[Any]:
         """Return G of the source's maps, `(batch, batch)` each."""
-        return [of_length_one(products(features[source])) for source, _ in self.pairs]
+        return [_of_length_one(_products(features[source])) for source, _ in self.pairs]
 
     def errors(self, features: Tensors, branches: Tensors, goals: Sequence[Any]) -> Tensors:
         """Return one error an image and pair, `(batch, 1, 1)`: the mean of its row."""
         maps = dict(zip(self.target_shapes, features, strict=True))
-        found = [of_length_one(products(maps[pair[1]])) - goal for pair, goal in zip(self.pairs, goals, strict=True)]
+        found = [_of_length_one(_products(maps[pair[1]])) - goal for pair, goal in zip(self.pairs, goals, strict=True)]
         return [ops.mean(ops.square(x), axis=1)[:, None, None] for x in found]
 
 
@@ -152,14 +152,14 @@ class SemanticCalibration(Matching):
 
     def goals(self, features: dict[str, Tensor]) -> Sequence[Any]:
         """Return the source's resized maps, a pair each, then the products of each of its maps."""
-        return [*super().goals(features), *(products(features[name]) for name in self.source_shapes)]
+        return [*super().goals(features), *(_products(features[name]) for name in self.source_shapes)]
 
     def errors(self, features: Tensors, branches: Tensors, goals: Sequence[Any]) -> Tensors:
         """Return one error an image and pair, `(batch, 1, 1)`."""
         own = 2 * len(self.pairs)
         squares = super().errors(features, branches[:own], goals[: len(self.pairs)])
         layers = [branches[start : start + 4] for start in range(own, len(branches), 4)]
-        rows = [*(products(x) for x in features), *goals[len(self.pairs) :]]
+        rows = [*(_products(x) for x in features), *goals[len(self.pairs) :]]
         said = [self._embedded(x, *some) for x, some in zip(rows, layers, strict=True)]
         queries, keys = said[: len(features)], ops.stack(said[len(features) :], axis=1)
         targets, sources = list(self.target_shapes), list(self.source_shapes)
@@ -170,7 +170,7 @@ class SemanticCalibration(Matching):
 
     def _embedded(self, rows: Tensor, kernel: Tensor, bias: Tensor, second: Tensor, second_bias: Tensor) -> Tensor:
         count = ops.shape(rows)[1]  # a smaller batch has zeros in the rest of its rows
-        return of_length_one(ops.relu(rows @ kernel[:count] + bias) @ second + second_bias)
+        return _of_length_one(ops.relu(rows @ kernel[:count] + bias) @ second + second_bias)
 
 
 class LearningWithoutForgetting(Matching):
@@ -228,12 +228,12 @@ PEERS: dict[str, type[Matching]] = {
 }
 
 
-def products(x: Tensor) -> Tensor:
+def _products(x: Tensor) -> Tensor:
     """Return the products of the flattened maps of a batch with each other, `(batch, batch)`."""
     flat = ops.reshape(x, (ops.shape(x)[0], int(np.prod(x.shape[1:]))))
     return flat @ ops.transpose(flat)
 
 
-def of_length_one(rows: Tensor) -> Tensor:
+def _of_length_one(rows: Tensor) -> Tensor:
     """Return rows `(n, d)`, each scaled to length 1; zeros stay zeros."""
     return rows / ops.sqrt(ops.maximum(ops.sum(ops.square(rows), axis=-1, keepdims=True), SMALLEST**2))

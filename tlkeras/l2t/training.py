@@ -164,7 +164,7 @@ class LearningToTransfer:
         done = len(history.get("loss", []))
         for epoch in _files.progress(range(done, epochs), "learning to transfer", unit="epoch"):
             told.on_epoch_begin(epoch)
-            logs = run_epoch(self.learner, plan, epoch, told)
+            logs = _run_epoch(self.learner, plan, epoch, told)
             due = (epoch + 1) % validation_every == 0 or epoch + 1 == epochs
             logs["val_loss"], logs["val_accuracy"] = (
                 evaluator(*validation) if evaluator and validation and due else (None, None)
@@ -222,7 +222,7 @@ class LearningToTransfer:
         return history
 
 
-def run_epoch(learner: Any, plan: Plan, epoch: int, callbacks: keras.callbacks.CallbackList) -> dict:
+def _run_epoch(learner: Any, plan: Plan, epoch: int, callbacks: keras.callbacks.CallbackList) -> dict:
     """Go once through the images, in an order of this epoch's own; return the logs, means over the images.
 
     Raises:

@@ -30,7 +30,7 @@ DTYPES = {
 MOST_VALUES = 100_000  # in the dicts and lists of a checkpoint, wherever they repeat
 
 
-class Tensor(NamedTuple):
+class _Tensor(NamedTuple):
     """Where a tensor lies: its storage, and offset and strides in elements."""
 
     storage: str
@@ -57,8 +57,8 @@ def read_torch(path: Path, prefix: str = "") -> dict[str, np.ndarray]:
         raise WeightFileError(f"Expected a PyTorch checkpoint of tensors ({error}). Received: {path}") from error
 
 
-def _tensor(storage: tuple[str, np.dtype], offset: int, shape: tuple, strides: tuple, *_: object) -> Tensor:
-    return Tensor(*storage, offset, tuple(shape), tuple(strides))
+def _tensor(storage: tuple[str, np.dtype], offset: int, shape: tuple, strides: tuple, *_: object) -> _Tensor:
+    return _Tensor(*storage, offset, tuple(shape), tuple(strides))
 
 
 class _Unpickler(untrusted.Unpickler):
@@ -101,22 +101,22 @@ def _read_sequence(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
     return _arrays(tensors, contents.__getitem__)
 
 
-def _wanted(state: Any, prefix: str) -> dict[str, Tensor]:
+def _wanted(state: Any, prefix: str) -> dict[str, _Tensor]:
     budget = iter(range(MOST_VALUES))
     return {name: value for name, value in _tensors(state, budget) if name.startswith(prefix)}
 
 
-def _tensors(value: Any, budget: Iterator[int], *way: object) -> Iterator[tuple[str, Tensor]]:
+def _tensors(value: Any, budget: Iterator[int], *way: object) -> Iterator[tuple[str, _Tensor]]:
     if next(budget, None) is None:  # a list that holds another twice, which holds another twice, has no end
         raise ValueError(f"it holds more than {MOST_VALUES} values")
-    if isinstance(value, Tensor):  # before tuples, of which it is one
+    if isinstance(value, _Tensor):  # before tuples, of which it is one
         yield ".".join(map(str, way)), value
     elif isinstance(value, dict | list | tuple):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _tensors(inner, budget, *way, key)
 
 
-def _arrays(tensors: dict[str, Tensor], content: Callable[[str], bytes]) -> dict[str, np.ndarray]:
+def _arrays(tensors: dict[str, _Tensor], content: Callable[[str], bytes]) -> dict[str, np.ndarray]:
     """Return each tensor as an array of its own; numpy refuses one that reaches beyond its storage."""
     arrays = {}
     for name, (storage, dtype, offset, shape, strides) in tensors.items():

@@ -106,7 +106,7 @@ def predict_fold(
         return fit_probe([rows[inside]], labels[inside], seed=seed).probabilities([rows[outside]])
     images = _squares(photographs, candidate.side)
     with bounded_memory():  # a fold needs nothing of those before
-        model = fine_tuned(candidate, images[inside], labels[inside], int(labels.max()) + 1, seed=seed)
+        model = _fine_tuned(candidate, images[inside], labels[inside], int(labels.max()) + 1, seed=seed)
         return predicted(model, images[outside])
 
 
@@ -115,7 +115,7 @@ def _squares(photographs: Photographs, side: int) -> np.ndarray:
     return photographs.squares(side)
 
 
-def fine_tuned(candidate: Candidate, images: np.ndarray, labels: np.ndarray, classes: int, *, seed: int) -> keras.Model:
+def _fine_tuned(candidate: Candidate, images: np.ndarray, labels: np.ndarray, classes: int, *, seed: int) -> keras.Model:
     """Return the network of a candidate, fine-tuned by its strategy: the new head first, then the uppermost layers."""
     keras.utils.set_random_seed(seed)
     model = candidate.backbones[0].classifier(classes)
@@ -149,7 +149,7 @@ def finished(
     """Train a candidate on all images, and return a model of Keras' own layers: raw 0..255 in, probabilities out."""
     if candidate.strategy != "probe":
         images = _squares(photographs, candidate.side)
-        return fine_tuned(candidate, images, photographs.labels, len(class_names), seed=seed)
+        return _fine_tuned(candidate, images, photographs.labels, len(class_names), seed=seed)
     probe = fit_probe([joined(features, candidate.backbones)], photographs.labels, seed=seed)
     bases = [backbone.extractor() for backbone in candidate.backbones]
     together = len(bases) > 1

@@ -110,7 +110,7 @@ def adapt_images(
         study.skipped,
         chosen,
         probabilities,
-        learning_curve(chosen, features, collection.train.labels, parts[0], seed=seed),
+        _learning_curve(chosen, features, collection.train.labels, parts[0], seed=seed),
         folder.near_duplicates(collection.train)
         + (folder.near_duplicates(collection.train, collection.held_out) if collection.held_out else []),
         settings,
@@ -120,7 +120,7 @@ def adapt_images(
         adapted.held_out = comparison.predicted(adapted.model, collection.held_out.squares(chosen.side))
     adapted.seconds = time.perf_counter() - started
     if folder_out:
-        write(adapted, folder_out, path)
+        _write(adapted, folder_out, path)
     return adapted
 
 
@@ -220,7 +220,7 @@ def _transferability(found: Sequence[Backbone], features: Mapping[str, np.ndarra
     return sorted(rows, key=lambda row: -row["logme"])
 
 
-def learning_curve(
+def _learning_curve(
     candidate: Candidate,
     features: Mapping[str, np.ndarray],
     labels: np.ndarray,
@@ -294,7 +294,7 @@ def _check_output(out: Path) -> None:
         raise OSError(f"Expected {NEEDED_BYTES >> 20} MiB free for the output in {out}. Received: {free >> 20} MiB")
 
 
-def write(adapted: Adapted, out: Path, path: Path | str) -> None:
+def _write(adapted: Adapted, out: Path, path: Path | str) -> None:
     """Write model.keras, predictions.csv, run.json and report.html, each whole or not at all."""
     assert adapted.model is not None, "a study that is written has a model"
     adapted.files = {name: out / name for name in ("model.keras", "predictions.csv", "run.json", "report.html")}

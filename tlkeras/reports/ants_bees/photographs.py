@@ -27,7 +27,7 @@ def cache() -> FeatureCache:
 
 
 @functools.lru_cache(4)
-def squares(split: str, side: int, count: int) -> Pair:
+def _squares(split: str, side: int, count: int) -> Pair:
     """Return the middle squares of `count` photographs of a split, evenly over its classes, all of them at most."""
     photographs, labels = images().arrays(split, side)
     places = np.linspace(0, len(labels) - 1, min(count, len(labels))).round().astype(int)
@@ -40,7 +40,7 @@ def training(arm: Settings, seed: int) -> Pair:
 
     The seed draws the half that is mirrored and added.
     """
-    photographs, labels = squares("train", arm.resize, arm.train_count)
+    photographs, labels = _squares("train", arm.resize, arm.train_count)
     if arm.mirrored:
         half = np.random.default_rng(seed).permutation(len(labels))[: len(labels) // 2]
         photographs = np.concatenate([photographs, photographs[half, :, ::-1]])
@@ -50,7 +50,7 @@ def training(arm: Settings, seed: int) -> Pair:
 
 def validation(arm: Settings, count: int = 1) -> Pair:
     """Return the validation images, the same for every seed: the middle of each, or `count` views in turn."""
-    return _viewed(*squares("val", arm.resize, arm.validation_count), arm, count)
+    return _viewed(*_squares("val", arm.resize, arm.validation_count), arm, count)
 
 
 def _viewed(photographs: np.ndarray, labels: np.ndarray, arm: Settings, count: int) -> Pair:

@@ -76,9 +76,9 @@ def run(arm: Settings, seed: int) -> Result:
         probe: the first three, and its calibration. Details hold the log-odds of each validation image.
     """
     if arm.probe:
-        return run_probe(arm, seed)
+        return _run_probe(arm, seed)
     _, history, log_odds, collapsed_at = train(arm, seed)
-    scores, best = history.metrics["val_roc_auc"], kept(arm, history)
+    scores, best = history.metrics["val_roc_auc"], _kept(arm, history)
     accuracies, losses = (np.array(curve, np.float64) for curve in (history.val_accuracy, history.val_loss))
     metrics = {
         "validation_roc_auc": scores[best],
@@ -133,7 +133,7 @@ def train(arm: Settings, seed: int) -> tuple[keras.Model, History, list[list[flo
     return model, history, log_odds, detector.collapsed_at
 
 
-def kept(arm: Settings, history: History) -> int:
+def _kept(arm: Settings, history: History) -> int:
     """Return the epoch, from 0, whose weights the model has."""
     values = np.nan_to_num(np.array(history.val_accuracy, np.float64), nan=-1)
     return int(np.argmax(values)) if arm.keep == "best" else len(values) - 1
@@ -145,7 +145,7 @@ def _recorded_roc_auc(log_odds: list[list[float]], labels: np.ndarray, probabili
     return evaluation.roc_auc(labels, probabilities)
 
 
-def run_probe(arm: Settings, seed: int) -> Result:
+def _run_probe(arm: Settings, seed: int) -> Result:
     """Fit a probe and judge it on the validation images.
 
     Returns:

@@ -88,13 +88,13 @@ WORDS = {
 NETWORK_NAMES = {"alexnet": "AlexNet", "vgg16": "VGG16", "both": "both networks"}
 
 
-def label(arm: str) -> str:
+def _label(arm: str) -> str:
     """Return the name of an arm in words, such as "AlexNet, frozen features"."""
     network, *parts = arm.split("_")
     return ", ".join([NETWORK_NAMES[network], *(WORDS[part] for part in parts)])
 
 
-LABELS = {arm: label(arm) for arm in ARMS}
+LABELS = {arm: _label(arm) for arm in ARMS}
 
 _ALEXNET, _VGG16 = "AlexNet, conclusion 3: about 2 minutes each", "VGG16, conclusion 4; on a GPU of Colab"
 SECONDS = {"full": 600, "frozen": 336, "last": 360, "graded": 617}

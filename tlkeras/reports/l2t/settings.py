@@ -187,7 +187,7 @@ REDUCED: dict[str, dict] = {
 }
 
 
-def reduced(arm: Settings, profile_name: str) -> dict:
+def _reduced(arm: Settings, profile_name: str) -> dict:
     """Return the settings that a profile changes; a scarce class never has more than half as many images."""
     changed = REDUCED[profile_name]
     return {**changed, "scarce": min(arm.scarce, changed.get("per_class", arm.per_class) // 2)}
@@ -202,7 +202,7 @@ REPORT = Report(
     highlights=tuple(arm_name(*size, method) for size in RECORDED for method in (*METHODS, "probe")),
     headline=("test_accuracy",),
     seeds=ByProfile({"smoke": 1, "quick": 1, "paper": REPEATS}),
-    reduced=reduced,
+    reduced=_reduced,
     inputs=Deferred("tlkeras.reports.l2t.images", "inputs"),
     run=Deferred(RUN, "run"),
     together=Deferred("tlkeras.reports.l2t.together", "run"),

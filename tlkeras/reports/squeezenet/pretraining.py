@@ -50,7 +50,7 @@ def train(settings: Settings, path: Path | None = None) -> tuple[keras.Model, di
         source.num_classes, source.x_train.shape[1:], weights=None, preprocessing=TRAINED, dropout=DROPOUT
     )
     return transfer.pretrain(
-        with_normalization(plain),
+        _with_normalization(plain),
         source,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
@@ -59,7 +59,7 @@ def train(settings: Settings, path: Path | None = None) -> tuple[keras.Model, di
         augment=random_flip_crop(),
         counts=(None, settings.validation_count, None),
         seed=settings.seed,
-        finish=lambda model: with_shipped_preprocessing(without_normalization(model, plain)),
+        finish=lambda model: _with_shipped_preprocessing(_without_normalization(model, plain)),
         path=path,
         dtype="float16",
         without=HEAD,
@@ -88,7 +88,7 @@ def pretrain(name: str = STAND_IN, folder: Path = weights.PRETRAINED) -> dict:
     return train(Settings(), folder / f"{STAND_IN}.npz")[1]
 
 
-def with_normalization(model: keras.Model) -> keras.Model:
+def _with_normalization(model: keras.Model) -> keras.Model:
     """Return the network with batch normalisation before each ReLU: without, SqueezeNet hardly starts from scratch."""
 
     def call(layer: keras.Layer, *inputs, **options):
@@ -101,7 +101,7 @@ def with_normalization(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, call_function=call)
 
 
-def without_normalization(model: keras.Model, plain: keras.Model) -> keras.Model:
+def _without_normalization(model: keras.Model, plain: keras.Model) -> keras.Model:
     """Fold each normalisation into its convolution, exactly, and return `plain` with the weights that come of it."""
     for layer in plain.layers:
         if layer.weights:
@@ -115,7 +115,7 @@ def without_normalization(model: keras.Model, plain: keras.Model) -> keras.Model
     return plain
 
 
-def with_shipped_preprocessing(model: keras.Model) -> keras.Model:
+def _with_shipped_preprocessing(model: keras.Model) -> keras.Model:
     """Return the same function of raw images, preprocessed as the published weights expect it."""
     kernel, bias = model.get_layer("conv1").get_weights()
     twin = squeezenet(model.output_shape[-1], model.input_shape[1:], weights=None, preprocessing=SHIPPED)

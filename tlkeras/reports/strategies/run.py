@@ -33,8 +33,8 @@ def inputs(arm: Settings) -> Inputs:
 def run(arm: Settings, seed: int) -> Result:
     """Train one arm from one seed; see `run` of the arm's kind."""
     if isinstance(arm, Quadrant):
-        return run_quadrant(arm, seed)
-    return run_rate(arm, seed) if isinstance(arm, Rate) else run_frozen_features(arm, seed)
+        return _run_quadrant(arm, seed)
+    return _run_rate(arm, seed) if isinstance(arm, Rate) else _run_frozen_features(arm, seed)
 
 
 def build_quadrant(arm: Quadrant, shape: tuple[int, int, int]) -> keras.Model:
@@ -49,7 +49,7 @@ def build_quadrant(arm: Quadrant, shape: tuple[int, int, int]) -> keras.Model:
     )
 
 
-def run_quadrant(arm: Quadrant, seed: int) -> Result:
+def _run_quadrant(arm: Quadrant, seed: int) -> Result:
     """Fine-tune by one strategy on one draw; a pure function of its arguments (and of the data and weights).
 
     Returns:
@@ -100,7 +100,7 @@ def evaluate_cached(model: keras.Model, images: np.ndarray, labels: np.ndarray) 
     return Evaluator(head)(features.SHARED.features(base, images), labels)
 
 
-def run_rate(arm: Rate, seed: int) -> Result:
+def _run_rate(arm: Rate, seed: int) -> Result:
     """Fine-tune all layers on digits at one rate, then ask the old head for letters.
 
     Returns:
@@ -143,13 +143,13 @@ def _on_digits(model, arm: Rate) -> tuple[float, float]:
     return evaluate(model, digits.x_test[: arm.test_count], digits.y_test[: arm.test_count])
 
 
-def base(arm: FrozenFeatures, shape: tuple[int, int, int]) -> keras.Model:
+def _base(arm: FrozenFeatures, shape: tuple[int, int, int]) -> keras.Model:
     """Return SqueezeNet with the weights of an earlier training; only what lies below conv10 is used."""
     resolution = arm.resolution if (arm.resolution, arm.resolution) != shape[:2] else None
     return squeezenet(2, shape, weights=pretrained()["name"], resolution=resolution)
 
 
-def run_frozen_features(arm: FrozenFeatures, seed: int) -> Result:
+def _run_frozen_features(arm: FrozenFeatures, seed: int) -> Result:
     """Fit to the frozen features of one draw; a pure function of its arguments, but for the seconds.
 
     Returns:
@@ -157,7 +157,7 @@ def run_frozen_features(arm: FrozenFeatures, seed: int) -> Result:
         accuracy of a linear SVM on its averaged features, and the similarity and LogME of the last block's.
     """
     parts = cut(arm.dataset, arm.per_class, arm.test_count, seed)
-    model = base(arm, parts["train"][0].shape[1:])
+    model = _base(arm, parts["train"][0].shape[1:])
     metrics = (_classifiers if arm.task == "classifiers" else _blocks)(arm, model, parts, seed)
     return Result(metrics, {}, {"draw": data.fingerprint(*parts["train"])})
 

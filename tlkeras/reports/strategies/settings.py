@@ -143,7 +143,7 @@ PER_CLASS = {  # images of a class, by profile: those of the smaller and of the 
 }
 
 
-def reduced(arm: Settings, profile_name: str) -> dict:
+def _reduced(arm: Settings, profile_name: str) -> dict:
     """Return the settings that a profile changes."""
     changed = REDUCED[type(arm)][profile_name]
     if isinstance(arm, Rate):
@@ -164,7 +164,7 @@ REPORT = Report(
     highlights=tuple(QUADRANTS),
     headline=("test_accuracy",),
     seeds=ByProfile(SEEDS),
-    reduced=reduced,
+    reduced=_reduced,
     inputs=Deferred(RUN, "inputs"),
     run=Deferred(RUN, "run"),
 )
