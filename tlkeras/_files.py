@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 Item = TypeVar("Item")
 CHUNK_BYTES = 1 << 20
-EXPANSION, ALWAYS_BYTES = 50, 256 << 20  # deflate packs zeros 1,000 to 1, and pictures of black and white 10 to 1
+_EXPANSION, ALWAYS_BYTES = 50, 256 << 20  # deflate packs zeros 1,000 to 1, and pictures of black and white 10 to 1
 _told: set[str] = set()
 
 
@@ -112,7 +112,7 @@ def read_arrays(path: Path, error: type[Exception] = ValueError) -> dict[str, np
 
 def largest_expansion(stored: int) -> int:
     """Return how many bytes a compressed file of `stored` bytes may honestly become."""
-    return max(ALWAYS_BYTES, EXPANSION * stored)
+    return max(ALWAYS_BYTES, _EXPANSION * stored)
 
 
 def check_expansion(stored: int, unpacked: int) -> None:

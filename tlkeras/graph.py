@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
-SQUASHING = ("softmax", "sigmoid")  # where one of these ends a classifier, its input is the logits
+_SQUASHING = ("softmax", "sigmoid")  # where one of these ends a classifier, its input is the logits
 
 Chain = tuple[keras.Operation, ...]  # the nested models that lead to an operation, outermost first, and the operation
 Tensor = Any  # of Keras' backend
@@ -149,7 +149,7 @@ def squashing(operation: keras.Operation) -> str | None:
     """Return "softmax" or "sigmoid" for an operation that is one or ends in one, and None for any other."""
     activation = getattr(operation, "activation", None)
     names = (type(operation).__name__.lower(), getattr(activation, "__name__", ""))
-    return next((name for name in names if name in SQUASHING), None) or _behaviour(activation)
+    return next((name for name in names if name in _SQUASHING), None) or _behaviour(activation)
 
 
 def has_logits(model: keras.Model) -> bool:

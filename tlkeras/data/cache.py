@@ -15,7 +15,7 @@ import numpy as np
 
 from tlkeras import _files
 
-LOCK_SECONDS = 1800  # longer than the largest download takes on a slow line
+_LOCK_SECONDS = 1800  # longer than the largest download takes on a slow line
 CONTENT = ("x_train", "y_train", "x_test", "y_test")  # what the fingerprint of a data set covers
 
 
@@ -131,7 +131,7 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], source: str) -> None:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[bool]:
     """Hold the lock of `path`; yield False, without a lock, where the folder cannot be written."""
-    lock = filelock.FileLock(f"{path}.lock", timeout=LOCK_SECONDS)
+    lock = filelock.FileLock(f"{path}.lock", timeout=_LOCK_SECONDS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

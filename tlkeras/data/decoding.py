@@ -20,15 +20,15 @@ from skimage import data as pictures
 from tlkeras import _files
 from tlkeras.data import cache, sources, untrusted
 
-SPLITS = ("train", "test")
+_SPLITS = ("train", "test")
 EMNIST = sources.Remote(  # what tensorflow-datasets downloads, with its checksum
     "https://biometrics.nist.gov/cs_links/EMNIST/gzip.zip",
     "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e",
 )
-STAND_IN_SEED = 0
-TEST_DIGITS = 100  # of each class; the other 400 train
+_STAND_IN_SEED = 0
+_TEST_DIGITS = 100  # of each class; the other 400 train
 # Functions of skimage.data whose colour pictures lie inside the package itself, all in the public domain or CC0.
-PICTURES = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "rocket")
+_PICTURES = ("astronaut", "chelsea", "coffee", "hubble_deep_field", "immunohistochemistry", "rocket")
 
 
 class NumpyUnpickler(untrusted.Unpickler):
@@ -53,7 +53,7 @@ def npz(folder: Path) -> sources.Arrays:
 def idx(folder: Path, prefixes: tuple[str, str] = ("train", "t10k")) -> sources.Arrays:
     """Read the four gzipped IDX files of the MNIST family, wherever in `folder` they lie."""
     arrays = {}
-    for split, prefix in zip(SPLITS, prefixes, strict=True):
+    for split, prefix in zip(_SPLITS, prefixes, strict=True):
         arrays[f"x_{split}"] = _idx_file(next(folder.rglob(f"{prefix}-images-idx3-ubyte.gz")))
         arrays[f"y_{split}"] = _idx_file(next(folder.rglob(f"{prefix}-labels-idx1-ubyte.gz")))
     return arrays
@@ -84,7 +84,7 @@ def cifar10(folder: Path) -> sources.Arrays:
 def cifar100(folder: Path) -> sources.Arrays:
     """Read cifar-100-python.tar.gz with its 100 fine labels."""
     content = untrusted.tar_contents(folder / "cifar-100-python.tar.gz", ("train", "test", "meta"))
-    parts = (_cifar_batch(content[split], b"fine_labels") for split in SPLITS)
+    parts = (_cifar_batch(content[split], b"fine_labels") for split in _SPLITS)
     return _with_names(*next(parts), *next(parts), _unpickled(content["meta"])[b"fine_label_names"])
 
 
@@ -130,7 +130,7 @@ def stl10(folder: Path) -> sources.Arrays:
     names = ("train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "class_names.txt")
     content = untrusted.tar_contents(folder / "stl10_binary.tar.gz", names)
     arrays = {"class_names": np.array(content["class_names.txt"].decode().split())}
-    for split in SPLITS:
+    for split in _SPLITS:
         images = np.frombuffer(content[f"{split}_X.bin"], np.uint8).reshape(-1, 3, 96, 96)
         arrays[f"x_{split}"] = np.ascontiguousarray(images.transpose(0, 3, 2, 1))
         arrays[f"y_{split}"] = np.frombuffer(content[f"{split}_y.bin"], np.uint8).astype(np.int32) - 1
@@ -168,9 +168,9 @@ def emnist_tfds(folder: Path) -> sources.Arrays:
         raise sources.HttpStatusError(f"{EMNIST.url}: HTTP status {status}")
     import tensorflow_datasets as tfds  # here, because it loads TensorFlow
 
-    parts = tfds.load("emnist/letters", split=list(SPLITS), batch_size=-1, data_dir=str(folder))
+    parts = tfds.load("emnist/letters", split=list(_SPLITS), batch_size=-1, data_dir=str(folder))
     arrays: sources.Arrays = {}
-    for split, part in zip(SPLITS, tfds.as_numpy(parts), strict=True):
+    for split, part in zip(_SPLITS, tfds.as_numpy(parts), strict=True):
         arrays |= {f"x_{split}": part["image"], f"y_{split}": part["label"]}
     return _upright(arrays)
 
@@ -184,7 +184,7 @@ def emnist_zip(folder: Path) -> sources.Arrays:
 def _upright(arrays: sources.Arrays) -> sources.Arrays:
     """EMNIST is stored transposed, with labels from 1."""
     result = {}
-    for split in SPLITS:
+    for split in _SPLITS:
         result[f"x_{split}"] = np.ascontiguousarray(arrays[f"x_{split}"].swapaxes(1, 2))
         result[f"y_{split}"] = arrays[f"y_{split}"].astype(np.int32) - 1
     return result
@@ -222,10 +222,10 @@ def digits(folder: Path) -> sources.Arrays:
 def _split_digits() -> sources.Arrays:
     values, labels = mnist_data()
     images = values.reshape(-1, 28, 28, 1).astype(np.uint8)
-    generator = np.random.default_rng(STAND_IN_SEED)
+    generator = np.random.default_rng(_STAND_IN_SEED)
     orders = [generator.permutation(np.flatnonzero(labels == label)) for label in range(10)]
-    test = generator.permutation(np.concatenate([order[:TEST_DIGITS] for order in orders]))
-    train = generator.permutation(np.concatenate([order[TEST_DIGITS:] for order in orders]))
+    test = generator.permutation(np.concatenate([order[:_TEST_DIGITS] for order in orders]))
+    train = generator.permutation(np.concatenate([order[_TEST_DIGITS:] for order in orders]))
     labels = labels.astype(np.int32)
     return {"x_train": images[train], "y_train": labels[train], "x_test": images[test], "y_test": labels[test]}
 
@@ -242,7 +242,7 @@ def patches(size: int, num_classes: int, train: int, test: int) -> sources.Array
     Returns:
         uint8 images `(n, size, size, 3)`, int32 labels, and the class names `picture row.column`.
     """
-    generator = np.random.default_rng(STAND_IN_SEED)
+    generator = np.random.default_rng(_STAND_IN_SEED)
     names, tiles = _tiles(num_classes, size)
     arrays = {"class_names": np.array(names)}
     for split, count, columns in (("train", train, slice(0, 2 * size)), ("test", test, slice(2 * size, None))):
@@ -256,7 +256,7 @@ def patches(size: int, num_classes: int, train: int, test: int) -> sources.Array
 def _tiles(num_classes: int, size: int) -> tuple[list[str], list[np.ndarray]]:
     """Return the names of `num_classes` tiles of the pictures, and the tiles, uint8 `(2 * size, 3 * size, 3)`."""
     height, width, tiles = 2 * size, 3 * size, {}
-    for name in PICTURES:
+    for name in _PICTURES:
         picture = getattr(pictures, name)()
         for row, column in np.ndindex(picture.shape[0] // height, picture.shape[1] // width):
             top, left = row * height, column * width

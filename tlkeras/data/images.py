@@ -18,9 +18,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tlkeras import _files
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
-WHOLE = "all"  # the split of a tree without splits
-SMALLEST = 8  # pixels; smaller ones are placeholders and counters of web pages
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
+_WHOLE = "all"  # the split of a tree without splits
+_SMALLEST = 8  # pixels; smaller ones are placeholders and counters of web pages
 
 
 class NotAnImageError(ValueError):
@@ -48,13 +48,13 @@ def decode_image(content: bytes, short_side: int | None = None) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged EXIF and the like: the picture is there
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
                 return np.array(_shrunk(_rgb(_upright(image)), short_side))
     except NotAnImageError:
         raise
     except UnidentifiedImageError as error:
         kind = "GIF" if content.startswith(b"GIF8") else "no image" if content else "empty"
-        raise NotAnImageError(f"{kind}; read are {', '.join(FORMATS)}") from error
+        raise NotAnImageError(f"{kind}; read are {', '.join(_FORMATS)}") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and others, by the kind of damage
         raise NotAnImageError(f"damaged: {error}") from error
 
@@ -78,8 +78,8 @@ def squares(images: Sequence[np.ndarray], side: int) -> np.ndarray:
 def _upright(image: Image.Image) -> Image.Image:
     """Return the decoded image as its EXIF orientation says."""
     image.load()
-    if min(image.size) < SMALLEST:
-        raise NotAnImageError(f"{image.width} x {image.height} pixels, fewer than {SMALLEST} on a side")
+    if min(image.size) < _SMALLEST:
+        raise NotAnImageError(f"{image.width} x {image.height} pixels, fewer than {_SMALLEST} on a side")
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # an orientation that cannot be read is none
@@ -189,7 +189,7 @@ def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
     digest = hashlib.sha256()
     for split, label, path in _files.progress(paths, "reading images"):
         members = by_split.setdefault(split, {}).setdefault(label, [])
-        name = f"{label}/{_text(path.name)}" if split == WHOLE else f"{split}/{label}/{_text(path.name)}"
+        name = f"{label}/{_text(path.name)}" if split == _WHOLE else f"{split}/{label}/{_text(path.name)}"
         try:
             content = _content(path)
             members.append((name, decode_image(content, short_side)))
@@ -205,7 +205,7 @@ def _image_paths(root: Path, problems: list[str]) -> list[tuple[str, str, Path]]
     if _is_flat(root):
         for label in _folders(root, "", problems):
             members = _listed(label, _text(label.name), problems)
-            paths += [(WHOLE, _text(label.name), path) for path in members]
+            paths += [(_WHOLE, _text(label.name), path) for path in members]
             problems += [] if members else [f"{_text(label.name)}: no files"]
         return paths
     for split in _folders(root, "", problems):

@@ -9,8 +9,8 @@ from tlkeras.data.images import squares
 SIDE = 16  # pixels, of what is compared
 ALIKE = 0.05  # unlike photographs stay above 0.1
 BLOCK = 1_000  # images compared at a time
-FLAT = 1  # the length of grey values below which an image has no contrast
-SMALLEST = 1e-6  # a spread or length that is divided by
+_FLAT = 1  # the length of grey values below which an image has no contrast
+_SMALLEST = 1e-6  # a spread or length that is divided by
 Images = np.ndarray | Sequence[np.ndarray]
 
 
@@ -65,7 +65,7 @@ def overlaps(
 def _standardised(images: Images) -> np.ndarray:
     """Return each image as 256 grey values of mean 0 and length 1, float32; one without any contrast is 0."""
     grey = squares(list(images), SIDE).astype(np.float32).mean(-1).reshape(len(images), -1)
-    return _of_length_one(grey - grey.mean(1, keepdims=True), FLAT)
+    return _of_length_one(grey - grey.mean(1, keepdims=True), _FLAT)
 
 
 def _features(model: Callable, sets: Sequence[Images]) -> list[np.ndarray]:
@@ -76,8 +76,8 @@ def _features(model: Callable, sets: Sequence[Images]) -> list[np.ndarray]:
         rows = np.concatenate([np.asarray(model(batch)) for batch in batches])
         found.append(rows.reshape(len(rows), -1).astype(np.float32))
     joined = np.concatenate(found)
-    mean, spread = joined.mean(0), np.maximum(joined.std(0), SMALLEST)
-    return [_of_length_one((rows - mean) / spread, SMALLEST) for rows in found]
+    mean, spread = joined.mean(0), np.maximum(joined.std(0), _SMALLEST)
+    return [_of_length_one((rows - mean) / spread, _SMALLEST) for rows in found]
 
 
 def _of_length_one(rows: np.ndarray, least: float) -> np.ndarray:

@@ -28,13 +28,13 @@ from tlkeras.data import cache, untrusted
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30  # a large file may pause on its way
-SLOWEST = 1000  # bytes a second, over READ_SECONDS; below that a server is as good as silent
+_SLOWEST = 1000  # bytes a second, over READ_SECONDS; below that a server is as good as silent
 WAITS = (1, 4)  # seconds before a transfer that broke off is tried again
-PASSING = (408, 429, 500, 502, 503, 504)  # HTTP statuses that may be another one in a moment
+_PASSING = (408, 429, 500, 502, 503, 504)  # HTTP statuses that may be another one in a moment
 TOOL_SECONDS = 900
 FORGET_SECONDS = 60  # then a host or tool is asked again; until then work without a network does not wait for it twice
-HEADERS = {"User-Agent": "tlkeras", "Accept-Encoding": "identity"}  # .gz files shall arrive as they are stored
-SWITCHED_OFF = "network: switched off by TLKERAS_OFFLINE or TLKERAS_PROFILE"
+_HEADERS = {"User-Agent": "tlkeras", "Accept-Encoding": "identity"}  # .gz files shall arrive as they are stored
+_SWITCHED_OFF = "network: switched off by TLKERAS_OFFLINE or TLKERAS_PROFILE"
 
 Arrays = dict[str, np.ndarray]
 Result = TypeVar("Result")
@@ -149,7 +149,7 @@ def obtain(
             raise
     reasons = [f"cache: no complete copy at {path}"]
     if offline():
-        raise NoSourceError([*reasons, SWITCHED_OFF])
+        raise NoSourceError([*reasons, _SWITCHED_OFF])
     damage = None
     with cache.locked(path) as writable:
         try:
@@ -275,7 +275,7 @@ def answer(url: str) -> int:
     host = urlsplit(url).netloc
     if earlier := _failed_lately(host):
         raise UnreachableError(f"{host} did not answer earlier: {earlier}")
-    options: dict[str, Any] = {"headers": HEADERS, "timeout": CONNECT_SECONDS, "allow_redirects": True}
+    options: dict[str, Any] = {"headers": _HEADERS, "timeout": CONNECT_SECONDS, "allow_redirects": True}
     try:
         return _within(CONNECT_SECONDS, lambda: requests.head(url, **options).status_code)
     except requests.TooManyRedirects as error:
@@ -337,9 +337,9 @@ class _Transfer:
         rest = {"Range": f"bytes={there}-", "If-Range": self.version} if there else {}
         options: dict[str, Any] = {"timeout": (CONNECT_SECONDS, READ_SECONDS), "stream": True}
         try:
-            with requests.get(self.url, headers={**HEADERS, **rest}, **options) as response:
+            with requests.get(self.url, headers={**_HEADERS, **rest}, **options) as response:
                 if response.status_code >= 400:
-                    kind = BusyError if response.status_code in PASSING else HttpStatusError
+                    kind = BusyError if response.status_code in _PASSING else HttpStatusError
                     raise kind(f"{self.url}: HTTP status {response.status_code} {response.reason}")
                 partial = response.status_code == 206
                 if partial and not response.headers.get("Content-Range", "").startswith(f"bytes {there}-"):
@@ -363,8 +363,8 @@ class _Transfer:
                 bar.update(file.write(piece))
                 received += len(piece)
                 if (seconds := time.monotonic() - since) > READ_SECONDS:
-                    if received < SLOWEST * seconds:
-                        raise TruncatedError(f"{self.url}: broke off: fewer than {SLOWEST} bytes a second")
+                    if received < _SLOWEST * seconds:
+                        raise TruncatedError(f"{self.url}: broke off: fewer than {_SLOWEST} bytes a second")
                     since, received = time.monotonic(), 0
 
 

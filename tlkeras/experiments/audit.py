@@ -17,9 +17,9 @@ from tlkeras.experiments.runs import Run
 
 ABSOLUTE, RELATIVE = 0.02, 0.05  # what a metric may differ by on another machine or with other versions
 SAME = ("keras", "tensorflow", "numpy")  # the versions that decide the last bit, as device and threads do
-SHARES = (0.01, 0.05, 0.1, 0.2)
+_SHARES = (0.01, 0.05, 0.1, 0.2)
 EQUAL, NEAR, DIFFERENT, NOT_HERE = "equal", "within tolerance", "different", "cannot be computed here"
-DEPTH = 4  # report/arm/key/seed.json; what lies beside the folders of the reports is no run
+_DEPTH = 4  # report/arm/key/seed.json; what lies beside the folders of the reports is no run
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def findings(reports: Mapping[str, Report], folder: Path) -> list[Finding]:
     for path in files(folder):
         place = path.relative_to(folder)
         try:
-            if len(place.parts) != DEPTH or path.suffix != ".json" or path.name.startswith("."):
+            if len(place.parts) != _DEPTH or path.suffix != ".json" or path.name.startswith("."):
                 found.append(Finding("stray", str(place), _stray(path)))
             else:
                 readable[place] = runs.read_run(path)
@@ -226,7 +226,7 @@ def statement(population: int, drawn: int, limit: float) -> str:
     """Say what a draw without a difference is worth."""
     chances = [
         f"{share:.0%} ({count}): {chance(population, count, drawn):.2f}"
-        for share in SHARES
+        for share in _SHARES
         if (count := math.ceil(share * population))
     ]
     return (

@@ -13,7 +13,7 @@ from typing import Any
 Job = tuple[str, int]  # arm, seed
 Compute = Callable[[Job], Any]  # the run of a job, see `runs.Run`; None where another process has it in hand
 Execute = Callable[[Compute, Iterable[Job]], Iterator[tuple[Job, Any]]]
-STOP_SECONDS = 5
+_STOP_SECONDS = 5
 
 
 class ClusterError(RuntimeError):
@@ -104,7 +104,7 @@ class _Worker:
         """End the process, and what it is about."""
         self.connection.close()
         self.process.terminate()
-        self.process.join(STOP_SECONDS)
+        self.process.join(_STOP_SECONDS)
         if self.process.is_alive():
             self.process.kill()
 

@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 BLACK = "#000000"
 ORANGE = "#E69F00"
 SKY = "#56B4E9"
-GREEN = "#009E73"
+_GREEN = "#009E73"
 BLUE = "#0072B2"
 VERMILLION = "#D55E00"
-PURPLE = "#CC79A7"
+_PURPLE = "#CC79A7"
 GREY = "#666666"
-LIGHT_GREY = "#E8E8E8"
+_LIGHT_GREY = "#E8E8E8"
 WIDTH = 8.0  # inches; with 12 point text still readable at half this size
 FONT = 12.0  # points
-LETTERS = 88  # of this size, side by side across the width
-STYLE: Any = {
+_LETTERS = 88  # of this size, side by side across the width
+_STYLE: Any = {
     "font.size": FONT,
     "axes.titlesize": FONT,
     "figure.titlesize": FONT,
@@ -54,22 +54,22 @@ STYLE: Any = {
     "axes.grid": False,
     "lines.linewidth": 2.0,
 }
-SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))  # where a point's label may be
-HORIZONTAL = {-1: "right", 0: "center", 1: "left"}  # alignment of a label on such a side
-VERTICAL = {-1: "top", 0: "center", 1: "bottom"}
-TEXT_COST = 3  # points that a label covers rather than a text or the frame
-GAP = 8.0  # points between a point and its label
-MARKER = 12.0  # points, across
-DPI = 100  # of the picture that a notebook stores
-GREYS, COLOURS = 32, 128  # of such a picture
+_SIDES = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))  # where a point's label may be
+_HORIZONTAL = {-1: "right", 0: "center", 1: "left"}  # alignment of a label on such a side
+_VERTICAL = {-1: "top", 0: "center", 1: "bottom"}
+_TEXT_COST = 3  # points that a label covers rather than a text or the frame
+_GAP = 8.0  # points between a point and its label
+_MARKER = 12.0  # points, across
+_DPI = 100  # of the picture that a notebook stores
+_GREYS, _COLOURS = 32, 128  # of such a picture
 
 Numbers = Sequence[float] | np.ndarray
-in_style = matplotlib.rc_context(STYLE)  # decorates each function that draws, so that nothing global changes
+in_style = matplotlib.rc_context(_STYLE)  # decorates each function that draws, so that nothing global changes
 
-FEW_EPOCHS = 15  # up to here each epoch gets a marker
+_FEW_EPOCHS = 15  # up to here each epoch gets a marker
 MOST_OF_A_LOSS = 3.0  # nats; an arm that diverges must not flatten the others
-TRAINED: dict[str, Any] = {"facecolor": ORANGE, "edgecolor": BLACK}
-FROZEN: dict[str, Any] = {"facecolor": LIGHT_GREY, "edgecolor": GREY, "hatch": "///"}
+_TRAINED: dict[str, Any] = {"facecolor": ORANGE, "edgecolor": BLACK}
+FROZEN: dict[str, Any] = {"facecolor": _LIGHT_GREY, "edgecolor": GREY, "hatch": "///"}
 
 
 class _Drawing(Figure):
@@ -83,12 +83,12 @@ class _Drawing(Figure):
 
 
 def _small_picture(figure: Figure) -> bytes:
-    """Return a figure as a PNG of `COLOURS`, or of `GREYS` where nothing is coloured."""
+    """Return a figure as a PNG of `_COLOURS`, or of `_GREYS` where nothing is coloured."""
     drawn, stored = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
+    figure.savefig(drawn, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.1)
     picture = Image.open(drawn).convert("RGB")
     red, green, blue = (band.tobytes() for band in picture.split())
-    picture.quantize(GREYS if red == green == blue else COLOURS, dither=Image.Dither.NONE).save(
+    picture.quantize(_GREYS if red == green == blue else _COLOURS, dither=Image.Dither.NONE).save(
         stored, "PNG", optimize=True
     )
     return stored.getvalue()
@@ -96,7 +96,7 @@ def _small_picture(figure: Figure) -> bytes:
 
 def series() -> Iterator[tuple[str, str]]:
     """Colour and marker of one series after the other, without end."""
-    return itertools.cycle(zip((BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK), "osD^vPX", strict=True))
+    return itertools.cycle(zip((BLUE, VERMILLION, _GREEN, _PURPLE, ORANGE, SKY, BLACK), "osD^vPX", strict=True))
 
 
 def subplots(rows: int, columns: int, *, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
@@ -131,21 +131,21 @@ def label_points(panel: Axes, x: Numbers, y: Numbers, texts: Sequence[str], *, s
     figure.draw_without_rendering()  # the layout moves the axes
     scale = 72 / figure.dpi  # points a pixel
     low, high = panel.bbox.get_points() * scale
-    boxes = [(place, np.full(2, MARKER), 1) for place in panel.transData.transform(np.column_stack([x, y])) * scale]
+    boxes = [(place, np.full(2, _MARKER), 1) for place in panel.transData.transform(np.column_stack([x, y])) * scale]
     for (place, *_), text, *position in zip(tuple(boxes), texts, x, y, strict=True):
         if text:
             extent = size * np.array([0.6 * len(text), 1.2])
-            centres = [place + side * (GAP + extent / 2) for side in np.array(SIDES)]
+            centres = [place + side * (_GAP + extent / 2) for side in np.array(_SIDES)]
             costs = [
-                TEXT_COST * bool(np.any(centre - extent / 2 < low) or np.any(centre + extent / 2 > high))
+                _TEXT_COST * bool(np.any(centre - extent / 2 < low) or np.any(centre + extent / 2 > high))
                 + sum(cost for other, sides, cost in boxes if np.all(np.abs(centre - other) < (extent + sides) / 2))
                 for centre in centres
             ]
             best = int(np.argmin(costs))
-            boxes.append((centres[best], extent, TEXT_COST))
-            across, along = SIDES[best]
-            style: dict[str, Any] = {"ha": HORIZONTAL[across], "va": VERTICAL[along], "fontsize": size}
-            panel.annotate(text, tuple(position), (GAP * across, GAP * along), textcoords="offset points", **style)
+            boxes.append((centres[best], extent, _TEXT_COST))
+            across, along = _SIDES[best]
+            style: dict[str, Any] = {"ha": _HORIZONTAL[across], "va": _VERTICAL[along], "fontsize": size}
+            panel.annotate(text, tuple(position), (_GAP * across, _GAP * along), textcoords="offset points", **style)
 
 
 def legend_below(figure: Figure, panel: Axes) -> None:
@@ -156,7 +156,7 @@ def legend_below(figure: Figure, panel: Axes) -> None:
     columns = next(
         count
         for count in (math.ceil(len(widths) / rows) for rows in itertools.count(1))
-        if count == 1 or sum(max(column) for column in np.array_split(widths, count)) <= LETTERS
+        if count == 1 or sum(max(column) for column in np.array_split(widths, count)) <= _LETTERS
     )
     figure.legend(unique.values(), unique.keys(), loc="outside lower center", ncols=columns)
 
@@ -370,7 +370,7 @@ def metric_pairs(
         pairs = np.array([[before[seed], after[seed]] for seed in before if seed in after])
         panel.plot([0, 1], pairs.T, color=color, linewidth=0.8, alpha=0.4)
         panel.plot([0, 1], pairs.mean(axis=0), color=color, linewidth=4, marker="o", markersize=9)
-        name = textwrap.fill(arm_label(arm, labels), int(LETTERS / len(arms)))
+        name = textwrap.fill(arm_label(arm, labels), int(_LETTERS / len(arms)))
         panel.set_title("{}\n{:.2f} \N{RIGHTWARDS ARROW} {:.2f}\n(n={})".format(name, *pairs.mean(axis=0), len(pairs)))
         panel.set_xticks([0, 1], ["before", "after"])
         panel.set_xlim(-0.5, 1.5)
@@ -477,7 +477,7 @@ def _draw_curve(panel: Axes, histories: Sequence[Mapping], key: str, **style: An
     if not kept.any():
         return
     epochs, values = np.flatnonzero(kept) + 1, values[:, kept]
-    panel.plot(epochs, np.nanmedian(values, axis=0), marker="o" if len(epochs) <= FEW_EPOCHS else "", **style)
+    panel.plot(epochs, np.nanmedian(values, axis=0), marker="o" if len(epochs) <= _FEW_EPOCHS else "", **style)
     if len(histories) > 1:
         low, high = np.nanpercentile(values, [10, 90], axis=0)
         panel.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)
@@ -538,7 +538,7 @@ def _spearman(first: np.ndarray, second: np.ndarray) -> float:
 
 def _draw_blocks(panel: Axes, counts: Mapping[str, int], names: Collection[str]) -> None:
     for column, (name, count) in enumerate(counts.items()):
-        kind = TRAINED if name in names else FROZEN
+        kind = _TRAINED if name in names else FROZEN
         label = "trained" if name in names else "frozen"
         panel.add_patch(Rectangle((column + 0.06, 0), 0.88, 1, label=label, **kind))
         box = {"facecolor": kind["facecolor"], "edgecolor": "none", "pad": 1.5}

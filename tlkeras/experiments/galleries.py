@@ -12,11 +12,11 @@ from PIL import Image
 
 from tlkeras.experiments import figures
 
-LETTER = 0.1  # inches, of a letter of the 12 point text
-GREY_WEIGHTS = (0.299, 0.587, 0.114)  # brightness of red, green and blue, ITU-R BT.601
+_LETTER = 0.1  # inches, of a letter of the 12 point text
+_GREY_WEIGHTS = (0.299, 0.587, 0.114)  # brightness of red, green and blue, ITU-R BT.601
 DIMMED = 0.5  # brightness of the image below, so that heat stands out on white too, and no heat is dark as on the scale
-CLIPPED = 98.0  # percentile; a few single pixels would leave the rest of a signed map dark
-FRAME = 160  # grey around a picture, so that white ones end somewhere
+_CLIPPED = 98.0  # percentile; a few single pixels would leave the rest of a signed map dark
+_FRAME = 160  # grey around a picture, so that white ones end somewhere
 GAP = 2  # pixels between the pictures of a film, white
 
 
@@ -125,7 +125,7 @@ def filter_sheet(
     if rows is not None and len(rows) != len(images):
         raise ValueError(f"Expected one row for each of {len(images)} images. Received: {len(rows)} rows")
     titles = [str(number) for number in range(len(images))] if rows is None else [_title(row) for row in rows]
-    framed = np.pad(np.clip(images, 0, 255), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=FRAME)
+    framed = np.pad(np.clip(images, 0, 255), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=_FRAME)
     return gallery(framed, columns=columns, titles=titles, caption=caption)
 
 
@@ -167,7 +167,7 @@ def _wrapped(titles: Sequence[str], columns: int) -> tuple[list[str], float]:
 
     The names_of_files in wide lines come apart at their underscores.
     """
-    widest = int(figures.WIDTH / columns / LETTER)
+    widest = int(figures.WIDTH / columns / _LETTER)
     titles = ["\n".join(_parted(line, widest) for line in title.splitlines()) for title in titles]
     longest = max((len(word) for title in titles for word in title.split()), default=0)
     letters = max(widest, longest)
@@ -183,14 +183,14 @@ def _mapping(heats: np.ndarray) -> cm.ScalarMappable:
     """Return colours for all heats: from 0 up if there are no negative ones, else alike to both sides of 0."""
     if heats.min() >= 0:
         return cm.ScalarMappable(colors.Normalize(0, float(heats.max()) or 1.0), "inferno")
-    limit = float(np.percentile(np.abs(heats), CLIPPED)) or float(np.abs(heats).max())
+    limit = float(np.percentile(np.abs(heats), _CLIPPED)) or float(np.abs(heats).max())
     ends = colors.LinearSegmentedColormap.from_list("signed", [figures.SKY, figures.BLACK, figures.ORANGE])
     return cm.ScalarMappable(colors.Normalize(-limit, limit, clip=True), ends)
 
 
 def _blend(image: np.ndarray, heat: np.ndarray, mapping: cm.ScalarMappable) -> np.ndarray:
     """Return RGB in 0..1, `(height, width, 3)`: the stronger the heat, the less of the grey image is left."""
-    grey = image[..., :1] if image.shape[-1] == 1 else image @ np.array(GREY_WEIGHTS)[:, None]
+    grey = image[..., :1] if image.shape[-1] == 1 else image @ np.array(_GREY_WEIGHTS)[:, None]
     strength = np.clip(np.abs(heat) / mapping.norm.vmax, 0, 1)[..., None]
     return (1 - strength) * DIMMED * grey / 255 + strength * mapping.to_rgba(heat)[..., :3]
 

@@ -18,7 +18,7 @@ import filelock
 from tlkeras import _files
 from tlkeras.data import home
 
-GUARD_SECONDS = 60  # locks are taken and removed one at a time, which takes milliseconds
+_GUARD_SECONDS = 60  # locks are taken and removed one at a time, which takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def entries(store: Path) -> list[Entry]:
 
 def _guard(store: Path) -> filelock.BaseFileLock:
     """Return the lock under which the locks of the runs are taken, tried and removed."""
-    return filelock.FileLock(folder(store) / "journal.lock", timeout=GUARD_SECONDS)
+    return filelock.FileLock(folder(store) / "journal.lock", timeout=_GUARD_SECONDS)
 
 
 def _held(store: Path, path: Path) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 from tlkeras.experiments import runs
 from tlkeras.experiments.report import Report, profile
 
-STUDY_KEYS = {"profile": str, "jobs": int}
-PART_KEYS = {"arms": list, "seeds": (int, list)}
+_STUDY_KEYS = {"profile": str, "jobs": int}
+_PART_KEYS = {"arms": list, "seeds": (int, list)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,14 +98,14 @@ def read_study(path: Path, reports: Mapping[str, Report]) -> Study:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"Expected a TOML file ({error}). Received: {path}") from error
-    tables = {name: table for name, table in content.items() if name not in STUDY_KEYS}
+    tables = {name: table for name, table in content.items() if name not in _STUDY_KEYS}
     unknown = [name for name, table in tables.items() if name not in reports or not isinstance(table, dict)]
     if unknown or not tables:
-        known = f"{', '.join(STUDY_KEYS)} and tables of {', '.join(reports)}"
+        known = f"{', '.join(_STUDY_KEYS)} and tables of {', '.join(reports)}"
         raise ValueError(f"Expected {known}, at least one table. Received: {unknown or 'none'} in {path}")
-    _check(content, STUDY_KEYS, [*STUDY_KEYS, *tables], path)
+    _check(content, _STUDY_KEYS, [*_STUDY_KEYS, *tables], path)
     for table in tables.values():
-        _check(table, PART_KEYS, list(PART_KEYS), path)
+        _check(table, _PART_KEYS, list(_PART_KEYS), path)
     parts = tuple(Part(reports[name], table.get("arms"), table.get("seeds")) for name, table in tables.items())
     for part in parts:
         part.report.check_arms(part.arms or [])

@@ -23,12 +23,12 @@ from tlkeras.experiments.environment import REPOSITORY
 from tlkeras.experiments.report import Inputs, Report, Result, Settings, as_stored, defaults, profile
 
 WAIT_SECONDS = 1  # between two looks at what other processes have in hand
-LARGEST = 1e300  # of a metric
-NUMBER, TEXT = (int, float, type(None)), (str, type(None))
-KINDS: dict[str, Any] = {  # of the fields of a run's file
+_LARGEST = 1e300  # of a metric
+_NUMBER, _TEXT = (int, float, type(None)), (str, type(None))
+_KINDS: dict[str, Any] = {  # of the fields of a run's file
     **{"report": str, "arm": str, "seed": int, "profile": str, "settings": dict, "metrics": dict, "data": list},
-    **{"weights": list, "wall_seconds": NUMBER, "peak_memory_mib": NUMBER, "versions": dict, "device": str},
-    **{"threads": NUMBER, "commit": TEXT, "date": str, "details": dict, "history": dict},
+    **{"weights": list, "wall_seconds": _NUMBER, "peak_memory_mib": _NUMBER, "versions": dict, "device": str},
+    **{"threads": _NUMBER, "commit": _TEXT, "date": str, "details": dict, "history": dict},
 }
 
 
@@ -73,12 +73,12 @@ class Run:
             raise ValueError(f"Expected a JSON object. Received: {type(content).__name__}")
         known = {field.name: content[field.name] for field in dataclasses.fields(cls) if field.name in content}
         lacking = [field.name for field in dataclasses.fields(cls) if _needed(field) and field.name not in known]
-        wrong = [name for name, value in known.items() if not isinstance(value, KINDS[name])]
+        wrong = [name for name, value in known.items() if not isinstance(value, _KINDS[name])]
         items = [item for name in ("data", "weights") if name not in lacking + wrong for item in known[name]]
         if not all(isinstance(item, dict) and _texts(item, "name", "fingerprint") for item in items):
             wrong += ["data or weights"]
         if "metrics" not in wrong + lacking and not all(
-            isinstance(value, NUMBER) for value in known["metrics"].values()
+            isinstance(value, _NUMBER) for value in known["metrics"].values()
         ):
             wrong += ["metrics"]
         if lacking or wrong:
@@ -256,7 +256,7 @@ def read_run(path: Path) -> Run:
 
 def not_finite(run: Run) -> list[str]:
     """Return the names of the metrics that are NaN, infinite, null or too large for a float."""
-    return [name for name, value in run.metrics.items() if value is None or not abs(value) < LARGEST]
+    return [name for name, value in run.metrics.items() if value is None or not abs(value) < _LARGEST]
 
 
 def fingerprints(inputs: Inputs) -> list[str]:

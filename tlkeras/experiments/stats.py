@@ -14,10 +14,10 @@ import numpy as np
 from scipy import stats
 
 ALTERNATIVES = ("two-sided", "greater", "less")
-CORRECTIONS = ("holm", "bh")
-INTERVAL_RESAMPLES = 9999  # scipy's default: the end of a 95 % interval moves by about 1 % of its width between seeds
-OPTIMISM_RESAMPLES = 500
-RANK_EFFICIENCY = 3 / math.pi  # of Wilcoxon's and Mann-Whitney's tests beside the t test, for normal scores
+_CORRECTIONS = ("holm", "bh")
+_INTERVAL_RESAMPLES = 9999  # scipy's default: the end of a 95 % interval moves by about 1 % of its width between seeds
+_OPTIMISM_RESAMPLES = 500
+_RANK_EFFICIENCY = 3 / math.pi  # of Wilcoxon's and Mann-Whitney's tests beside the t test, for normal scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +133,8 @@ def adjust(p_values: Sequence[float], method: str = "holm") -> np.ndarray:
         Holm 1979; Benjamini and Hochberg 1995.
     """
     given = np.asarray(p_values, dtype=np.float64)
-    if method not in CORRECTIONS:
-        raise ValueError(f"Expected a correction out of {', '.join(CORRECTIONS)}. Received: method={method!r}")
+    if method not in _CORRECTIONS:
+        raise ValueError(f"Expected a correction out of {', '.join(_CORRECTIONS)}. Received: method={method!r}")
     if not np.all((given >= 0) & (given <= 1)):
         raise ValueError(f"Expected p values from 0 to 1. Received: p_values={given.tolist()}")
     if given.size == 0:
@@ -163,7 +163,7 @@ def runs_needed(std: float, difference: float, *, paired: bool, level: float = 0
         received = f"std={std}, difference={difference}, level={level}, power={power}"
         raise ValueError(f"Expected std > 0, a difference, and level and power inside 0..1. Received: {received}")
     quantiles = stats.norm.ppf(1 - level / 2) + stats.norm.ppf(power)
-    count = (quantiles * std / difference) ** 2 * (1 if paired else 2) / RANK_EFFICIENCY
+    count = (quantiles * std / difference) ** 2 * (1 if paired else 2) / _RANK_EFFICIENCY
     fewest = next(n for n in itertools.count(2) if smallest_p(n, None if paired else n) <= level)
     return max(fewest, math.ceil(count))
 
@@ -219,7 +219,7 @@ def optimism(log_odds: np.ndarray, labels: np.ndarray, score: str = "roc_auc", *
     log_odds, labels = _checked(log_odds, labels, score)
     measure, generator = _SCORES[score], np.random.default_rng(seed)
     differences, nested = [], []
-    for _ in range(OPTIMISM_RESAMPLES):
+    for _ in range(_OPTIMISM_RESAMPLES):
         drawn = _drawn(labels, generator)
         best = _best_epoch(log_odds[:, drawn], labels[drawn])
         differences.append(measure(labels[drawn], log_odds[best, drawn]) - measure(labels, log_odds[best]))
@@ -258,7 +258,7 @@ def _interval(
     result = stats.bootstrap(
         samples,
         statistic,
-        n_resamples=INTERVAL_RESAMPLES,
+        n_resamples=_INTERVAL_RESAMPLES,
         confidence_level=confidence,
         method="BCa",
         rng=np.random.default_rng(seed),

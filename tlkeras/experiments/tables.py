@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler  # which loads Matplotlib
 
 RESULT_KEYS = ("report", "arm", "metric", "reported", "mean", "ci_low", "ci_high", "n", "profile", "data", "note")
-COMPARISON_KEYS = ("difference", "ci_low", "ci_high", "effect", "effect_name", "test")
+_COMPARISON_KEYS = ("difference", "ci_low", "ci_high", "effect", "effect_name", "test")
 LEVEL = 0.05
-HEADS = {  # of columns, where the words of the key do not say enough
+_HEADS = {  # of columns, where the words of the key do not say enough
     "p_adjusted": "p, adjusted",
     "n": "n (runs)",
     "mean": "mean [95 % interval]",
     "difference": "difference [95 % interval]",
 }
-LONG = 10_000  # from here on, floats are written with a power of ten
-LOWER_IS_BETTER = ("loss", "error", "seconds")  # endings of metric names
+_LONG = 10_000  # from here on, floats are written with a power of ten
+_LOWER_IS_BETTER = ("loss", "error", "seconds")  # endings of metric names
 NOT_DECIDED = "not decided: n too small"  # no scores at all could have reached the level with so few runs
 
 
@@ -103,7 +103,7 @@ def comparison_rows(
     rows = []
     for (first, second), name, result, p, smallest in zip(pairs, metrics, compared, adjusted, reachable, strict=True):
         row: dict = {"first": first, "second": second, "metric": name}
-        row |= {key: getattr(result, key) for key in COMPARISON_KEYS}
+        row |= {key: getattr(result, key) for key in _COMPARISON_KEYS}
         verdict = _outcome(result, name, p, smallest)
         rows.append(row | {"p": result.p, "p_adjusted": float(p), "n": result.n, "verdict": verdict})
     return rows
@@ -125,7 +125,7 @@ def compare_arms(runs: Runs, first: str, second: str, metric: str, *, paired: bo
 
 def lower_is_better(metric: str) -> bool:
     """Return whether less of a metric is better: a loss, an error or seconds."""
-    return metric.endswith(LOWER_IS_BETTER)
+    return metric.endswith(_LOWER_IS_BETTER)
 
 
 def format_table(rows: Sequence[Mapping]) -> str:
@@ -160,13 +160,13 @@ def styled(
         words: what is written for names of arms, methods and the like; other names are taken apart at underscores.
         heads: what is written above columns, by key; without, the words of the key.
     """
-    known = {**HEADS, **(heads or {})}
+    known = {**_HEADS, **(heads or {})}
     shown = [
         {known.get(key, key.replace("_", " ")): _worded(value, words or {}) for key, value in row.items()}
         for row in [{key: row[key] for key in row if key not in drop} for row in map(_with_interval, rows)]
     ]
     frame = pd.DataFrame(shown)
-    digits = {name: "{:.2g}" for name in frame if name in ("p", HEADS["p_adjusted"])}
+    digits = {name: "{:.2g}" for name in frame if name in ("p", _HEADS["p_adjusted"])}
     left = {"selector": "th, td", "props": "text-align: left"}
     return frame.style.format(digits, precision=3, na_rep="").hide(axis="index").set_table_styles([left])
 
@@ -186,7 +186,7 @@ def _worded(value: object, words: Mapping[str, str]) -> object:
         return "yes" if value else ""
     if isinstance(value, int):
         return f"{value:,}"
-    if isinstance(value, float) and abs(value) >= LONG:
+    if isinstance(value, float) and abs(value) >= _LONG:
         return f"{value:.2e}"
     if not isinstance(value, str):
         return value

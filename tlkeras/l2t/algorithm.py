@@ -27,9 +27,9 @@ import tensorflow as tf
 from tlkeras.l2t.plan import Settings
 from tlkeras.l2t.state import Ahead, Batch, Outcome, Parts, State, Tensors
 
-ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # Kingma and Ba 2015, arXiv:1412.6980
-SMALLEST = 1e-30  # a probability whose logarithm is taken
-ZERO = tf.UnconnectedGradients.ZERO
+_ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # Kingma and Ba 2015, arXiv:1412.6980
+_SMALLEST = 1e-30  # a probability whose logarithm is taken
+_ZERO = tf.UnconnectedGradients.ZERO
 
 
 class _Step(NamedTuple):
@@ -92,7 +92,7 @@ def _training_gradients(
         errors, outputs, statistics = _forward(parts, old.weights, old.statistics, batch)
         entropy = cross_entropy(outputs, batch.labels, parts.logits)
         total = entropy + matching_loss(weighting, errors) if weighting else entropy
-    gradients = tape.gradient(total, old.weights, unconnected_gradients=ZERO)
+    gradients = tape.gradient(total, old.weights, unconnected_gradients=_ZERO)
     by_pair = parts.matching.by_pair([weight * error for weight, error in zip(weighting, errors, strict=True)])
     matching = tf.stack([tf.reduce_sum(part) for part in by_pair]) if by_pair else tf.zeros(0, entropy.dtype)
     hits = tf.equal(tf.argmax(outputs, axis=-1, output_type=tf.int32), batch.labels)
@@ -121,7 +121,7 @@ def lookahead(parts: Parts, start: State, batch: Batch, weighting: Tensors, rate
     with tf.GradientTape() as tape:
         tape.watch(weights)
         final = cross_entropy(_forward(parts, weights, statistics, batch)[1], batch.labels, parts.logits)
-    final_gradients = tape.gradient(final, weights, unconnected_gradients=ZERO)
+    final_gradients = tape.gradient(final, weights, unconnected_gradients=_ZERO)
     matching = tf.stack([step.loss for step in steps[:-1]]) if steps[1:] else tf.zeros(0, final.dtype)
     losses = {"lookahead": matching, "before": steps[-1].loss, "after": final}
     to_weighting = _back(steps, final_gradients, weighting, rate, parts.settings)
@@ -140,7 +140,7 @@ def _step(
             errors, outputs, statistics = _forward(parts, weights, statistics, batch)
             loss = matching_loss(weighting, errors) if weighting else cross_entropy(outputs, batch.labels, parts.logits)
         # Zeros where the loss does not reach: the classifier still follows its momentum and its decay.
-        gradients = tape.gradient(loss, weights, unconnected_gradients=ZERO)
+        gradients = tape.gradient(loss, weights, unconnected_gradients=_ZERO)
     return _Step(again, gradients, loss, statistics, sources, weighting)
 
 
@@ -164,7 +164,7 @@ def _back(
     to_weighting = [tf.zeros_like(x) for x in weighting]
     for step in reversed(steps):
         products = step.tape.gradient(
-            step.gradients, step.weights + step.weighting, output_gradients=along, unconnected_gradients=ZERO
+            step.gradients, step.weights + step.weighting, output_gradients=along, unconnected_gradients=_ZERO
         )
         hessian, mixed = products[: len(step.weights)], products[len(step.weights) :]
         if step.weighting:
@@ -207,7 +207,7 @@ def adam(
         step: number of this step, from 1 up.
         settings: rate and decay.
     """
-    first_decay, second_decay = ADAM_DECAYS
+    first_decay, second_decay = _ADAM_DECAYS
     gradients = [g + settings.meta_decay * w for g, w in zip(gradients, weights, strict=True)]
     first = [first_decay * m + (1 - first_decay) * g for m, g in zip(moments[0], gradients, strict=True)]
     second = [second_decay * m + (1 - second_decay) * tf.square(g) for m, g in zip(moments[1], gradients, strict=True)]
@@ -234,6 +234,6 @@ def matching_loss(weighting: Tensors, errors: Tensors) -> tf.Tensor:
 
 def cross_entropy(outputs: tf.Tensor, labels: tf.Tensor, logits: bool) -> tf.Tensor:
     """Return L_org: the mean cross-entropy (nats) of logits or probabilities `(batch, classes)`."""
-    logarithms = tf.nn.log_softmax(outputs) if logits else tf.math.log(tf.maximum(outputs, SMALLEST))
+    logarithms = tf.nn.log_softmax(outputs) if logits else tf.math.log(tf.maximum(outputs, _SMALLEST))
     chosen = tf.one_hot(labels, outputs.shape[-1], dtype=outputs.dtype)
     return -tf.reduce_mean(tf.reduce_sum(chosen * logarithms, axis=-1))

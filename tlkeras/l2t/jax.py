@@ -28,10 +28,10 @@ from tlkeras.l2t.state import Ahead, Batch, Outcome, Parts, State, Tensor, Tenso
 if TYPE_CHECKING:
     from tlkeras.l2t.training import LearningToTransfer
 
-ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # Kingma and Ba 2015, arXiv:1412.6980
-SMALLEST = 1e-30  # a probability whose logarithm is taken
-PRECISIONS = ("float32", "tensorfloat32")
-SCORED_AT_ONCE = 500  # validation images
+_ADAM_DECAYS, _ADAM_EPSILON = (0.9, 0.999), 1e-8  # Kingma and Ba 2015, arXiv:1412.6980
+_SMALLEST = 1e-30  # a probability whose logarithm is taken
+_PRECISIONS = ("float32", "tensorfloat32")
+_SCORED_AT_ONCE = 500  # validation images
 
 
 class SeedsHalvedWarning(UserWarning):
@@ -142,15 +142,15 @@ def _adam(
     weights: Tensors, moments: tuple[Tensors, Tensors], gradients: Tensors, step: Tensor, settings: Settings
 ) -> tuple[Tensors, tuple[Tensors, Tensors]]:
     """Return weights and both moments after a step of Adam, its decay in the gradient; see `algorithm.adam`."""
-    first_decay, second_decay = ADAM_DECAYS
+    first_decay, second_decay = _ADAM_DECAYS
     gradients = tree.map(lambda g, w: g + settings.meta_decay * w, gradients, weights)
     first = tree.map(lambda m, g: first_decay * m + (1 - first_decay) * g, moments[0], gradients)
     second = tree.map(lambda m, g: second_decay * m + (1 - second_decay) * jnp.square(g), moments[1], gradients)
     # 1 - decay**step to all digits, in float32 too
-    first_share, second_share = (-jnp.expm1(step * np.log(decay)) for decay in ADAM_DECAYS)
+    first_share, second_share = (-jnp.expm1(step * np.log(decay)) for decay in _ADAM_DECAYS)
 
     def moved(weight: Tensor, m: Tensor, v: Tensor) -> Tensor:
-        step = settings.meta_rate / first_share * m / (jnp.sqrt(v / second_share) + ADAM_EPSILON)
+        step = settings.meta_rate / first_share * m / (jnp.sqrt(v / second_share) + _ADAM_EPSILON)
         return weight - step.astype(weight.dtype)
 
     return tree.map(moved, weights, first, second), (first, second)
@@ -165,7 +165,7 @@ def _forward(parts: Parts, weights: Tensors, statistics: Tensors, batch: Batch) 
 
 def _cross_entropy(outputs: Tensor, labels: Tensor, logits: bool) -> Tensor:
     """Return L_org: the mean cross-entropy (nats) of logits or probabilities `(batch, classes)`."""
-    logarithms = jax.nn.log_softmax(outputs) if logits else jnp.log(jnp.maximum(outputs, SMALLEST))
+    logarithms = jax.nn.log_softmax(outputs) if logits else jnp.log(jnp.maximum(outputs, _SMALLEST))
     return -jnp.take_along_axis(logarithms, labels[:, None], -1).mean()
 
 
@@ -360,8 +360,8 @@ def _check_study(
     """
     if not trainings or len(trainings) != len(plans):
         raise ValueError(f"Expected a training for each seed. Received: {len(trainings)} trainings, {len(plans)} seeds")
-    if precision not in PRECISIONS:
-        raise ValueError(f"Expected precision out of {PRECISIONS}. Received: precision={precision!r}")
+    if precision not in _PRECISIONS:
+        raise ValueError(f"Expected precision out of {_PRECISIONS}. Received: precision={precision!r}")
     # Without pairs, what is called the source is the target itself.
     common = [{k: v for k, v in t.described.items() if k != "source" or t.described["pairs"]} for t in trainings]
     shapes = [[v.shape for v in tree.leaves(t.learner.variables)] for t in trainings]
@@ -468,10 +468,10 @@ def _scored(parts: Parts, state: State, images: Tensor, labels: Tensor) -> tuple
         entropy = _cross_entropy(outputs, labels, parts.logits)
         return entropy * len(labels), (outputs.argmax(-1) == labels).sum().astype(entropy.dtype)
 
-    count = len(labels) // SCORED_AT_ONCE * SCORED_AT_ONCE
+    count = len(labels) // _SCORED_AT_ONCE * _SCORED_AT_ONCE
     sums = [score(images[count:], labels[count:])] if count < len(labels) else []
     if count:
-        split = [x[:count].reshape(-1, SCORED_AT_ONCE, *x.shape[1:]) for x in (images, labels)]
+        split = [x[:count].reshape(-1, _SCORED_AT_ONCE, *x.shape[1:]) for x in (images, labels)]
         sums.append(tree.map(lambda x: x.sum(0), lax.map(lambda batch: score(*batch), tuple(split))))
     return tuple(sum(values) / len(labels) for values in zip(*sums, strict=True))
 

@@ -6,7 +6,7 @@ from keras import ops
 from tlkeras.l2t.matching import REGIONS, Matching
 from tlkeras.l2t.state import Tensor, Tensors
 
-ONE = float(np.log(np.e - 1))  # softplus gives 1 here
+_ONE = float(np.log(np.e - 1))  # softplus gives 1 here
 
 
 class MetaNetworks:
@@ -55,7 +55,7 @@ class MetaNetworks:
         for name, shape in self._shapes().items():
             question, _, part = name.split("/")
             if part == "bias":
-                values.append(np.full(shape, {"what": 0.0, "where": 1.0, "which": ONE}[question]))
+                values.append(np.full(shape, {"what": 0.0, "where": 1.0, "which": _ONE}[question]))
             elif question == "where":
                 values.append(generator.uniform(-1, 1, shape) / np.sqrt(shape[0]))
             else:

@@ -15,7 +15,7 @@ from keras import ops
 from tlkeras.l2t.matching import Matching, Pair, spatial_shapes
 from tlkeras.l2t.state import Tensor, Tensors
 
-SMALLEST = 1e-12  # a length that is divided by
+_SMALLEST = 1e-12  # a length that is divided by
 
 
 class AttentionTransfer(Matching):
@@ -236,4 +236,4 @@ def _products(x: Tensor) -> Tensor:
 
 def _of_length_one(rows: Tensor) -> Tensor:
     """Return rows `(n, d)`, each scaled to length 1; zeros stay zeros."""
-    return rows / ops.sqrt(ops.maximum(ops.sum(ops.square(rows), axis=-1, keepdims=True), SMALLEST**2))
+    return rows / ops.sqrt(ops.maximum(ops.sum(ops.square(rows), axis=-1, keepdims=True), _SMALLEST**2))

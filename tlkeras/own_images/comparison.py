@@ -19,11 +19,11 @@ from tlkeras.transfer.features import FeatureCache, compiled_forward
 from tlkeras.transfer.probe import Probe, fit_probe, unit_rows
 
 FOLDS = 5
-LEVEL = 0.05  # of the test that decides whether a more expensive way is better
+_LEVEL = 0.05  # of the test that decides whether a more expensive way is better
 FINE_TUNED = ("freeze_some",)  # of the slides' strategies, beside the probe, which is their "freeze_base"
 EPOCHS, HEAD_EPOCHS = 10, 5
-AT_ONCE = 8  # images in a forward pass, all of whose maps are held at once
-TIMED = 8  # images in the forward pass that is timed
+_AT_ONCE = 8  # images in a forward pass, all of whose maps are held at once
+_TIMED = 8  # images in the forward pass that is timed
 Features = Mapping[str, np.ndarray]  # network -> (n, channels)
 
 
@@ -115,7 +115,9 @@ def _squares(photographs: Photographs, side: int) -> np.ndarray:
     return photographs.squares(side)
 
 
-def _fine_tuned(candidate: Candidate, images: np.ndarray, labels: np.ndarray, classes: int, *, seed: int) -> keras.Model:
+def _fine_tuned(
+    candidate: Candidate, images: np.ndarray, labels: np.ndarray, classes: int, *, seed: int
+) -> keras.Model:
     """Return the network of a candidate, fine-tuned by its strategy: the new head first, then the uppermost layers."""
     keras.utils.set_random_seed(seed)
     model = candidate.backbones[0].classifier(classes)
@@ -133,11 +135,11 @@ def expected_seconds(candidate: Candidate, images: int, classes: int) -> float:
         classes: of the new head.
     """
     model = candidate.backbones[0].classifier(classes)
-    batch, forward = np.zeros((TIMED, candidate.side, candidate.side, 3), np.float32), compiled_forward(model)
+    batch, forward = np.zeros((_TIMED, candidate.side, candidate.side, 3), np.float32), compiled_forward(model)
     forward(batch)  # traces
     started = time.perf_counter()
     forward(batch)
-    rate = TIMED * sum(freezing.forward_flops(model).values()) / (time.perf_counter() - started)
+    rate = _TIMED * sum(freezing.forward_flops(model).values()) / (time.perf_counter() - started)
     plan = strategies.phases(model, candidate.strategy, epochs=EPOCHS, head_epochs=HEAD_EPOCHS)
     flops = sum(freezing.training_flops(model, p.train, images, p.epochs, cached=True) for p in plan)
     return flops / rate
@@ -176,7 +178,7 @@ def _softmax_weights(probe: Probe) -> list[np.ndarray]:
 
 def predicted(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Return the outputs of a model for images `(n, height, width, 3)`, float64 `(n, classes)`."""
-    parts = [images[start : start + AT_ONCE] for start in range(0, len(images), AT_ONCE)]
+    parts = [images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE)]
     return np.concatenate([keras.ops.convert_to_numpy(model(part, training=False)) for part in parts]).astype(float)
 
 
@@ -228,7 +230,7 @@ def decide(scores: Sequence[Score], accuracies: Mapping[str, np.ndarray]) -> tup
     raw = [paired_p(difference) for difference in differences[1:]]
     corrected = [1.0, *(adjust(raw) if raw else [])]
     means = [float(np.mean(difference)) for difference in differences]
-    better = [i for i in range(len(scores)) if corrected[i] < LEVEL and means[i] > 0]
+    better = [i for i in range(len(scores)) if corrected[i] < _LEVEL and means[i] > 0]
     best = max(better, key=lambda i: means[i], default=0)
     rows = []
     for index, score in enumerate(scores):

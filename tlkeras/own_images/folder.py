@@ -10,10 +10,10 @@ import numpy as np
 from tlkeras import data
 from tlkeras.data.images import ImageTree, squares
 
-FEWEST = 5  # images of a class: one for each fold of the cross-validation
-MOST_CLASSES = 1_000  # more are usually folders of another kind, such as one for each photograph
-SCARCE = 20  # images of a class, below which its own recall is anybody's guess
-FOR_TRAINING = ("train", "training", "all")
+_FEWEST = 5  # images of a class: one for each fold of the cross-validation
+_MOST_CLASSES = 1_000  # more are usually folders of another kind, such as one for each photograph
+_SCARCE = 20  # images of a class, below which its own recall is anybody's guess
+_FOR_TRAINING = ("train", "training", "all")
 
 
 class FolderError(ValueError):
@@ -59,7 +59,7 @@ class Collection:
 
     def scarce(self) -> dict[str, int]:
         """Return the classes with so few images that little can be said of them, and how many they have."""
-        return {name: count for name, count in self.counts().items() if count < SCARCE}
+        return {name: count for name, count in self.counts().items() if count < _SCARCE}
 
 
 def read(path: Path | str) -> Collection:
@@ -78,7 +78,7 @@ def read(path: Path | str) -> Collection:
         raise FolderError(str(error)) from None
     if not isinstance(tree, ImageTree):
         raise FolderError(f"Expected a folder of images, or the name of one. Received: {str(path)!r}, which is arrays")
-    names = [split for split in tree.images if split.lower() in FOR_TRAINING] or list(tree.images)
+    names = [split for split in tree.images if split.lower() in _FOR_TRAINING] or list(tree.images)
     collection = Collection(
         tree.name,
         tree.class_names,
@@ -106,15 +106,15 @@ def _check(collection: Collection) -> None:
         raise FolderError(
             f"Expected at least two classes, each a folder of its own: class/image. Received: {list(counts)}"
         )
-    if len(counts) > MOST_CLASSES:
+    if len(counts) > _MOST_CLASSES:
         raise FolderError(
-            f"Expected at most {MOST_CLASSES:,} classes; is each photograph in a folder of its own? "
+            f"Expected at most {_MOST_CLASSES:,} classes; is each photograph in a folder of its own? "
             f"Received: {len(counts):,} classes of {len(collection.train):,} images"
         )
-    few = {name: count for name, count in counts.items() if count < FEWEST}
+    few = {name: count for name, count in counts.items() if count < _FEWEST}
     if few:
         raise FolderError(
-            f"Expected at least {FEWEST} training images of each class: add some, or take the class out. "
+            f"Expected at least {_FEWEST} training images of each class: add some, or take the class out. "
             f"Received: {few}"
         )
 

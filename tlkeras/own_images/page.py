@@ -16,10 +16,10 @@ from tlkeras.own_images.findings import Adapted, log_odds
 from tlkeras.transfer.probe import reliability_bins
 from tlkeras.visualize import grad_cam
 
-MISTAKES = 8  # shown
-HEADS = {"ci_low": "from", "ci_high": "to (95 %)", "difference": "to the cheapest", "logme": "LogME"}
-WORDS = {True: "yes", False: ""}
-MOST_CLASSES = 20  # whose names are written at the confusion matrix
+_MISTAKES = 8  # shown
+_HEADS = {"ci_low": "from", "ci_high": "to (95 %)", "difference": "to the cheapest", "logme": "LogME"}
+_WORDS = {True: "yes", False: ""}
+_MOST_CLASSES = 20  # whose names are written at the confusion matrix
 
 
 @figures.in_style
@@ -54,7 +54,7 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[s
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, (panel,) = figures.subplots(1, 1, height=min(7.5, 2.5 + 0.4 * len(class_names)))
     panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if len(class_names) <= MOST_CLASSES:
+    if len(class_names) <= _MOST_CLASSES:
         panel.set_xticks(range(len(class_names)), class_names, rotation=90 if len(class_names) > 4 else 0)
         panel.set_yticks(range(len(class_names)), class_names)
         for (row, column), count in np.ndenumerate(counts):
@@ -103,7 +103,7 @@ def mistakes(adapted: Adapted) -> list[int]:
     predicted = adapted.probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != adapted.labels)
     certainty = adapted.probabilities[wrong, predicted[wrong]]
-    return [int(index) for index in wrong[np.argsort(-certainty)][:MISTAKES]]
+    return [int(index) for index in wrong[np.argsort(-certainty)][:_MISTAKES]]
 
 
 def mistakes_with_heat(adapted: Adapted) -> Figure | None:
@@ -185,7 +185,7 @@ def render(adapted: Adapted, record: Mapping[str, Any]) -> str:
         "What twice as many images would bring": growth(adapted.curve),
     }
     advice = adapted.advice
-    return PAGE.substitute(
+    return _PAGE.substitute(
         title=html.escape(f"{adapted.collection.name}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"),
         summary=html.escape(summary(adapted)),
         remarks="".join(f"<li>{html.escape(remark)}</li>" for remark in remarks(adapted)) or "<li>Nothing.</li>",
@@ -204,10 +204,10 @@ def render(adapted: Adapted, record: Mapping[str, Any]) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     worded = [
-        {key: WORDS.get(value, value) if isinstance(value, bool) else value for key, value in row.items()}
+        {key: _WORDS.get(value, value) if isinstance(value, bool) else value for key, value in row.items()}
         for row in rows
     ]
-    frame = pd.DataFrame(worded).rename(columns=lambda name: HEADS.get(name, name.replace("_", " ")))
+    frame = pd.DataFrame(worded).rename(columns=lambda name: _HEADS.get(name, name.replace("_", " ")))
     return frame.to_html(index=False, float_format="{:.3f}".format, na_rep="", border=0)
 
 
@@ -217,7 +217,7 @@ def _image(figure: Figure) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-PAGE = Template("""<!doctype html>
+_PAGE = Template("""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">

@@ -25,10 +25,10 @@ from tlkeras.own_images.findings import Adapted, describe, prediction_rows
 from tlkeras.own_images.folder import Collection
 from tlkeras.transfer import strategies, transferability
 
-SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)  # of the training images of a fold, for the learning curve
-DRAWS = 500  # of the folds, for the interval of its forecast
+_SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)  # of the training images of a fold, for the learning curve
+_DRAWS = 500  # of the folds, for the interval of its forecast
 NEEDED_BYTES = 200 * 2**20  # on the disk of the output: the model, the report, and what is kept of the comparison
-LONGER_SIDE = 256  # pixels of the shorter side to which larger photographs are shrunk
+_LONGER_SIDE = 256  # pixels of the shorter side to which larger photographs are shrunk
 
 
 class InterruptedStudy(RuntimeError):
@@ -242,18 +242,18 @@ def _learning_curve(
         number of images, fitted by least squares on logarithms; the interval is over resampled folds.
     """
     rows = comparison.joined(features, candidate.backbones)
-    sizes, wrong = np.zeros(len(SHARES)), np.zeros((len(members), len(SHARES)))
+    sizes, wrong = np.zeros(len(_SHARES)), np.zeros((len(members), len(_SHARES)))
     generator = np.random.default_rng(seed)
     for fold, (inside, outside) in enumerate(members):
         shuffled = generator.permutation(inside)
-        for column, share in enumerate(SHARES):
+        for column, share in enumerate(_SHARES):
             drawn = _share(shuffled, labels, share)
             probe = comparison.fit_probe([rows[drawn]], labels[drawn], seed=seed)
             chances = probe.probabilities([rows[outside]])
             wrong[fold, column] = np.mean(chances.argmax(1) != labels[outside])
             sizes[column] += len(drawn) / len(members)
     doubled = 2 * len(labels)
-    drawn_folds = generator.integers(0, len(members), (DRAWS, len(members)))
+    drawn_folds = generator.integers(0, len(members), (_DRAWS, len(members)))
     forecasts = [1 - _power_law(sizes, wrong[chosen].mean(0), len(labels), doubled) for chosen in drawn_folds]
     low, high = np.quantile(forecasts, (0.025, 0.975))
     return {
@@ -343,7 +343,7 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
     rows: list[dict[str, Any]] = []
     for file in _files.progress(files, "predicting"):
         try:
-            image = decode_image(file.read_bytes(), LONGER_SIDE)
+            image = decode_image(file.read_bytes(), _LONGER_SIDE)
         except (NotAnImageError, OSError) as error:
             rows.append({"file": str(file), "problem": str(error)})
             continue

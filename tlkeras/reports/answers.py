@@ -27,7 +27,7 @@ from tlkeras.reports.strategies import claims as strategies
 from tlkeras.reports.tominet import claims as tominet
 
 MINUTES = REPOSITORY / "results" / "notebooks.json"
-NOT_MEASURED = "not measured"
+_NOT_MEASURED = "not measured"
 QUESTIONS = {  # of each notebook, by the number that its name begins with
     "00": "Your own photographs: which network, trained how, and can it be trusted?",
     "01": "With only 100 labelled digits, does it help to have seen clothes or letters first?",
@@ -76,7 +76,7 @@ def box(number: str) -> Box:
     Raises:
         KeyError: no such notebook.
     """
-    report, answer = ANSWERS[number]
+    report, answer = _ANSWERS[number]
     try:
         said, n = answer(load_runs(REPORTS[report], "paper"))
     except (ValueError, IndexError):  # an arm without runs
@@ -129,7 +129,7 @@ def minutes(notebook: str, rows: Sequence[Mapping]) -> str:
 
 def _told(rows: Sequence[Mapping]) -> str:
     times = [f"{max(1, round(row['seconds'] / 60))} ({row['profile']} profile, {row['device']})" for row in rows]
-    return ", ".join(times) or NOT_MEASURED
+    return ", ".join(times) or _NOT_MEASURED
 
 
 def _own_images(runs: Runs) -> tuple[str, str]:
@@ -224,7 +224,7 @@ def _judged(runs: Runs, arm: str) -> set[int]:
     return {len(run.details["labels"]) for run in runs.of(arm)}
 
 
-ANSWERS: dict[str, tuple[str, Callable[[Runs], tuple[str, str]]]] = {  # the report whose runs answer, and how
+_ANSWERS: dict[str, tuple[str, Callable[[Runs], tuple[str, str]]]] = {  # the report whose runs answer, and how
     "00": ("ants_bees", _own_images),
     "01": ("tominet", _tominet),
     "02": ("strategies", _filters),

@@ -15,8 +15,8 @@ from tlkeras.backend import Tensor
 # depend on what ran before (and, inside `map`, on the order of threads). Nor do they give the views of recorded runs.
 Augment = Callable[[Tensor, Tensor], Tensor]  # (images (b, h, w, c) float32 0..255, seed (2,) int32) -> images
 Blend = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # images, labels (b,), seed (2,) -> both blended
-QUANTILES = 4096  # of the distribution of shares
-VIEW_COUNTS = (1, 2, 10)
+_QUANTILES = 4096  # of the distribution of shares
+_VIEW_COUNTS = (1, 2, 10)
 
 
 def random_affine(rotation: float = 15.0, shift: float = 0.1, zoom: float = 0.15, shear: float = 0.2) -> Augment:
@@ -142,12 +142,12 @@ def mixup(strength: float, classes: int) -> Blend:
     if not 0 < strength < float("inf") or classes < 2:
         raise ValueError(f"Expected a finite strength above 0 and 2 classes. Received: {strength=}, {classes=}")
 
-    places = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    places = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     quantiles = stats.beta.ppf(places, strength, strength).astype(np.float32)  # so that any backend can draw from it
 
     def blend(images: Tensor, labels: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
-        place = ops.cast(backend.uniform((), seed) * QUANTILES, "int32")
-        share = ops.take(quantiles, ops.minimum(place, QUANTILES - 1))
+        place = ops.cast(backend.uniform((), seed) * _QUANTILES, "int32")
+        share = ops.take(quantiles, ops.minimum(place, _QUANTILES - 1))
         parts = ops.cast(images, "float32"), ops.one_hot(labels, classes, dtype="float32")
         images, labels = (share * part + (1 - share) * ops.roll(part, 1, axis=0) for part in parts)
         return images, labels
@@ -282,9 +282,9 @@ def fixed_views(images: np.ndarray, side: int, count: int) -> list[np.ndarray]:
     Reference: Krizhevsky et al. 2012, section 4.1 (ten patches).
     """
     height, width = images.shape[1:3]
-    if count not in VIEW_COUNTS or side > min(height, width):
+    if count not in _VIEW_COUNTS or side > min(height, width):
         raise ValueError(
-            f"Expected a count out of {VIEW_COUNTS}, and images of at least {side} pixels. "
+            f"Expected a count out of {_VIEW_COUNTS}, and images of at least {side} pixels. "
             f"Received: count={count}, shape={images.shape}"
         )
     bottom, right = height - side, width - side

@@ -17,7 +17,7 @@ MODES = {  # which way is better, of Keras' own names and of our metrics; of no 
     **dict.fromkeys(("top_k_categorical_accuracy", "sparse_top_k_categorical_accuracy"), "max"),
     **dict.fromkeys(("auc", "f1_score", "precision", "recall", "roc_auc"), "max"),
 }
-HDF5_BYTES = 4096  # about an array in a file, beside its values
+_HDF5_BYTES = 4096  # about an array in a file, beside its values
 
 
 class BestCheckpoint(keras.callbacks.Callback):
@@ -72,7 +72,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         model = self._whole or self.model
         with _files.replacing(self.path) as partial:
             # HDF5 2 ends the process with a segmentation fault on a full disk.
-            _files.reserve(partial, sum(4 * math.prod(weight.shape) + HDF5_BYTES for weight in model.weights))
+            _files.reserve(partial, sum(4 * math.prod(weight.shape) + _HDF5_BYTES for weight in model.weights))
             model.save_weights(partial)
         self.best = value
 

@@ -15,10 +15,10 @@ from tlkeras.transfer.batches import training_batches
 from tlkeras.transfer.freezing import compile_classifier, count_trainable
 
 CLASSIFIERS = ("fully_connected", "global_average", "linear_svm")  # report 001, page 20
-UNITS = 256  # of the hidden layer; not stated
-DROPOUT = 0.5
-RATES = {"fully_connected": 1e-3, "global_average": 1e-2}  # of Adam; one layer alone is not done at 1e-3
-REGULARISATION = 1e-3  # scikit-learn's C, for standardised features; larger is worse on 50 images a class
+_UNITS = 256  # of the hidden layer; not stated
+_DROPOUT = 0.5
+_RATES = {"fully_connected": 1e-3, "global_average": 1e-2}  # of Adam; one layer alone is not done at 1e-3
+_REGULARISATION = 1e-3  # scikit-learn's C, for standardised features; larger is worse on 50 images a class
 
 
 class HeadMismatchError(ValueError):
@@ -73,8 +73,8 @@ def head(
         mean, variance = statistics
         x = layers.Normalization(mean=mean, variance=variance, name="standardisation")(x)
     if kind == "fully_connected":
-        x = layers.Dense(UNITS, activation="relu", name="hidden")(layers.Flatten(name="flatten")(x))
-        x = layers.Dropout(DROPOUT, name="dropout")(x)
+        x = layers.Dense(_UNITS, activation="relu", name="hidden")(layers.Flatten(name="flatten")(x))
+        x = layers.Dropout(_DROPOUT, name="dropout")(x)
     return keras.Model(inputs, layers.Dense(num_classes, activation="softmax", name="classes")(x), name=kind)
 
 
@@ -111,7 +111,7 @@ def fit_classifier(
 def fit_svm(features: np.ndarray, labels: np.ndarray, seed: int) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
     """Fit a linear SVM to flat features `(n, d)`; return how many parameters it has, and a function to labels."""
     mean, deviation = features.mean(axis=0), np.sqrt(features.var(axis=0)) + keras.config.epsilon()
-    machine = LinearSVC(C=REGULARISATION, dual="auto", random_state=seed, max_iter=5_000)
+    machine = LinearSVC(C=_REGULARISATION, dual="auto", random_state=seed, max_iter=5_000)
     machine.fit((features - mean) / deviation, labels)
     return machine.coef_.size + machine.intercept_.size, lambda given: machine.predict((given - mean) / deviation)
 
@@ -127,7 +127,7 @@ def _fit_network(kind: str, maps: np.ndarray, labels: np.ndarray, num_classes: i
     model = head(kind, maps.shape[1:], num_classes, (seen.mean(axis=0), seen.var(axis=0)))
     batches = training_batches((maps, labels), 32, seed)
     steps = len(batches)
-    rate = keras.optimizers.schedules.CosineDecay(RATES[kind], epochs * steps)
+    rate = keras.optimizers.schedules.CosineDecay(_RATES[kind], epochs * steps)
     compile_classifier(model, keras.optimizers.Adam(rate), min(steps, 50))
     with graph.compiled_once():
         model.fit(batches, epochs=epochs, shuffle=False, verbose=0)

@@ -24,7 +24,7 @@ from tlkeras.transfer.phases import Phase, optimizer_for
 Pair = tuple[np.ndarray, np.ndarray]  # images (n, height, width, channels) raw 0..255, labels (n,) int
 Callbacks = Sequence[keras.callbacks.Callback] | Callable[[], list[keras.callbacks.Callback]]
 CURVES = ("accuracy", "loss", "val_accuracy", "val_loss")
-STEPS_AT_ONCE = 50  # most batches in a compiled call: a call costs as much as several steps of a small network
+_STEPS_AT_ONCE = 50  # most batches in a compiled call: a call costs as much as several steps of a small network
 
 
 @dataclass
@@ -114,7 +114,7 @@ def finetune(
     data, held, names = _read(model, train, validation, weights, cut)
     metrics, history, further = metrics or {}, History(class_names=names), fresh(callbacks)
     steps = math.ceil(len(data.images) / batch_size)
-    at_once = min(steps, STEPS_AT_ONCE)
+    at_once = min(steps, _STEPS_AT_ONCE)
     for number, phase in enumerate(phases):
         started = time.perf_counter()
         optimizer, views = optimizer_for(phase, steps), augment if phase.augment else None

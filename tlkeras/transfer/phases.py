@@ -11,8 +11,8 @@ import numpy as np
 from tlkeras import graph
 from tlkeras.transfer.freezing import Train, compile_classifier, trained_layers
 
-SCHEDULES = ("constant", "cosine", "step")
-DROP = 0.1  # what a step multiplies the rate by (report 004)
+_SCHEDULES = ("constant", "cosine", "step")
+_DROP = 0.1  # what a step multiplies the rate by (report 004)
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Phase:
     def __post_init__(self) -> None:
         if not 0 <= self.mixup < np.inf:
             raise ValueError(f"Expected a finite mixup of at least 0. Received: mixup={self.mixup}")
-        if min(self.epochs, self.drop_every) < 1 or self.learning_rate <= 0 or self.schedule not in SCHEDULES:
+        if min(self.epochs, self.drop_every) < 1 or self.learning_rate <= 0 or self.schedule not in _SCHEDULES:
             raise ValueError(
-                f"Expected epochs and drop_every >= 1, learning_rate > 0, and a schedule out of {SCHEDULES}. "
+                f"Expected epochs and drop_every >= 1, learning_rate > 0, and a schedule out of {_SCHEDULES}. "
                 f"Received: {asdict(self)}"
             )
 
@@ -77,7 +77,7 @@ def _rate(phase: Phase, steps: int) -> float | keras.optimizers.schedules.Learni
     if phase.schedule == "cosine":
         return schedules.CosineDecay(phase.learning_rate, phase.epochs * steps)
     if phase.schedule == "step":
-        return schedules.ExponentialDecay(phase.learning_rate, phase.drop_every * steps, DROP, staircase=True)
+        return schedules.ExponentialDecay(phase.learning_rate, phase.drop_every * steps, _DROP, staircase=True)
     return phase.learning_rate
 
 

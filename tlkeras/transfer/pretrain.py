@@ -21,7 +21,7 @@ from tlkeras.transfer.phases import Phase
 Parts = dict[str, Pair]  # "train", "test" and, unless none was cut off, "validation"
 Counts = tuple[int | None, int | None, int | None]  # of training, validation and test images
 Training = Callable[[keras.Model, Parts, Path | None], Mapping[str, Any]]  # trains the model in place, returns curves
-MOST_VALIDATION = 10_000  # images, where no number is given: more make an epoch longer and no choice better
+_MOST_VALIDATION = 10_000  # images, where no number is given: more make an epoch longer and no choice better
 
 
 def pretrain(
@@ -127,7 +127,7 @@ def cut(dataset: Dataset, counts: Counts = (None, None, None), *, seed: int = 0)
     """
     train_count, validation_count, test_count = counts
     available = len(dataset.y_train)
-    for_validation = min(MOST_VALIDATION if validation_count is None else validation_count, available // 5)
+    for_validation = min(_MOST_VALIDATION if validation_count is None else validation_count, available // 5)
     for_training = min(available if train_count is None else train_count, available - for_validation)
     for_test = min(len(dataset.y_test) if test_count is None else test_count, len(dataset.y_test))
     train, validation = _drawn((dataset.x_train, dataset.y_train), (for_training, for_validation), seed)

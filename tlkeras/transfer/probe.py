@@ -19,9 +19,9 @@ from sklearn.model_selection import StratifiedKFold
 from tlkeras.transfer import inputs
 
 STRENGTHS = (1.0, 10.0, 100.0, 1000.0)  # C of scikit-learn, for rows of length 1
-FOLDS = 5
-JITTER = 1e-6  # of a squared length of 1: views that are alike leave the Gram matrix singular
-COOLEST, HOTTEST = 0.05, 20.0  # temperatures; without errors the best would be 0
+_FOLDS = 5
+_JITTER = 1e-6  # of a squared length of 1: views that are alike leave the Gram matrix singular
+COOLEST, _HOTTEST = 0.05, 20.0  # temperatures; without errors the best would be 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def fit_probe(
     weights = inputs.image_weights(labels, names, sample_weight, class_weight)
     rows = np.concatenate([unit_rows(view) for view in views])
     coordinates, compressed = _compressed(rows)
-    by_view, folds = np.split(coordinates, len(views)), _folds(labels, min(FOLDS, counts.min()), seed)
+    by_view, folds = np.split(coordinates, len(views)), _folds(labels, min(_FOLDS, counts.min()), seed)
     outside = {strength: _out_of_fold(by_view, labels, weights, strength, folds, judged) for strength in STRENGTHS}
     best = min(STRENGTHS, key=lambda strength: _loss(outside[strength], labels, weights))
     slopes, bias = _fit(by_view, labels, weights, best)
@@ -105,7 +105,7 @@ def _compressed(rows: np.ndarray) -> tuple[np.ndarray, bool]:
     if rows.shape[1] <= len(rows):
         return rows, False
     gram = np.asarray(rows @ rows.T, np.float64)
-    return linalg.cholesky(gram + JITTER * np.eye(len(rows)), lower=True), True
+    return linalg.cholesky(gram + _JITTER * np.eye(len(rows)), lower=True), True
 
 
 def _folds(labels: np.ndarray, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -161,7 +161,7 @@ def fit_temperature(log_odds: np.ndarray, labels: np.ndarray, weights: np.ndarra
     Reference: Guo et al. 2017, arXiv:1706.04599, section 4.2.
     """
     log_odds, labels = _checked(log_odds, labels)
-    bounds = (np.log(COOLEST), np.log(HOTTEST))
+    bounds = (np.log(COOLEST), np.log(_HOTTEST))
     best = optimize.minimize_scalar(
         lambda x: _loss(log_odds / np.exp(x), labels, weights), bounds=bounds, method="bounded"
     )

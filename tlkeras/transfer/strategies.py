@@ -28,14 +28,14 @@ from tlkeras.transfer.phases import Phase, graded
 STRATEGIES = ("train_all", "freeze_some", "freeze_base")  # 1, 2 and 3 of report 001, page 6
 WHOLE = ("direct", "lp_ft", "l2_sp", "layerwise", "mixup")  # of later papers: train every layer
 SURGICAL = "surgical_"  # and the number of a block, from 1 up
-AT_ONCE = ("freeze_base", "direct")  # in a single phase
+_AT_ONCE = ("freeze_base", "direct")  # in a single phase
 UPPER_SHARE = 0.25  # of the convolutions; not stated. SqueezeNet: fire8 and fire9; VGG16: block5
-SMALL_BELOW = 1_000  # images of a class; report 001, page 13
-SIMILAR_FROM = 0.5  # not stated: the figure has two halves
-PULL, DECAY = 0.1, 0.01  # of L2-SP: to the start, and of the new classifier to zero; ours
+_SMALL_BELOW = 1_000  # images of a class; report 001, page 13
+_SIMILAR_FROM = 0.5  # not stated: the figure has two halves
+_PULL, _DECAY = 0.1, 0.01  # of L2-SP: to the start, and of the new classifier to zero; ours
 FIRST_RATE = 0.01  # of the lowest layer, as a share of the rate; ours, as in report 004
 MIXING = 0.2  # of mixup; its paper takes 0.1 to 0.4 for ImageNet
-CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
 
 
 class UnknownStrategyError(ValueError):
@@ -74,7 +74,7 @@ def layers_to_train(model: keras.Model, strategy: str, *, upper_share: float = U
     graph.functional(model)
     names = trained_layers(model, "all")
     start = len(names) - len(classifier_layers(model))
-    below = [i for i, name in enumerate(names[:start]) if isinstance(model.get_layer(name), CONVOLUTIONS)]
+    below = [i for i, name in enumerate(names[:start]) if isinstance(model.get_layer(name), _CONVOLUTIONS)]
     if not below:
         raise ValueError(f"Expected a convolutional base below the classifier. Received: layers {names}")
     if block:
@@ -119,10 +119,10 @@ def _blocks(model: keras.Model, names: Sequence[str]) -> list[list[str]]:
         size = tuple(layer.output.shape[1:-1])
         if None in size:
             raise ValueError(f"Expected a model of a fixed input size. Received: maps of shape {size} from {name!r}")
-        if not found or (isinstance(layer, CONVOLUTIONS) and size != last):
+        if not found or (isinstance(layer, _CONVOLUTIONS) and size != last):
             found.append([])
         found[-1].append(name)
-        last = size if isinstance(layer, CONVOLUTIONS) else last
+        last = size if isinstance(layer, _CONVOLUTIONS) else last
     return found
 
 
@@ -142,7 +142,7 @@ def _changes(model: keras.Model, strategy: str, base: Sequence[str], classifier:
         classifier: the layers of the classifier.
     """
     if strategy == "l2_sp":
-        return {"pull": dict.fromkeys(base, PULL), "decay": dict.fromkeys(classifier, DECAY)}
+        return {"pull": dict.fromkeys(base, _PULL), "decay": dict.fromkeys(classifier, _DECAY)}
     if strategy == "layerwise":
         return {"multipliers": graded(model, FIRST_RATE)}
     return {"mixup": MIXING} if strategy == "mixup" else {}
@@ -154,7 +154,7 @@ def classifier_layers(model: keras.Model) -> list[str]:
     Without such a dense layer it is the last layer with weights, as conv10 of SqueezeNet.
     """
     weighted = [layer for layer in model.layers if layer.weights]
-    last = max((i for i, layer in enumerate(weighted) if isinstance(layer, CONVOLUTIONS)), default=-1)
+    last = max((i for i, layer in enumerate(weighted) if isinstance(layer, _CONVOLUTIONS)), default=-1)
     dense = [i for i, layer in enumerate(weighted) if i > last and isinstance(layer, keras.layers.Dense)]
     return [layer.name for layer in weighted[dense[0] if dense else -1 :]]
 
@@ -191,7 +191,7 @@ def phases(
     chosen, classifier = layers_to_train(model, strategy, upper_share=upper_share), classifier_layers(model)
     if strategy == "lp_ft" and head_epochs < 1:
         raise ValueError(f"Expected epochs of the classifier alone for 'lp_ft'. Received: head_epochs={head_epochs}")
-    if strategy in AT_ONCE:
+    if strategy in _AT_ONCE:
         rate = head_rate if strategy == "freeze_base" else learning_rate
         return (Phase(strategy, chosen, head_epochs + epochs, rate, schedule),)
     base = [name for name in trained_layers(model, "all") if name not in classifier]
@@ -309,4 +309,4 @@ def recommend(images_per_class: int, similarity: float) -> Advice:
         raise EmptyClassError(f"Expected at least 1 image of a class. Received: images_per_class={images_per_class}")
     if isinstance(similarity, bool) or not (math.isfinite(similarity) and 0 <= similarity <= 1):
         raise SimilarityError(f"Expected a similarity from 0 to 1. Received: similarity={similarity}")
-    return ADVICE[images_per_class >= SMALL_BELOW, similarity >= SIMILAR_FROM]
+    return ADVICE[images_per_class >= _SMALL_BELOW, similarity >= _SIMILAR_FROM]

@@ -11,8 +11,8 @@ import numpy as np
 from tlkeras.data import splits
 
 ROUNDS = 100  # of the fixed point; it needs a handful
-TOLERANCE = 1e-6  # relative change of the ratio of both precisions
-SMALLEST = 1e-12  # of the targets' power; a fit without any residual has no finite evidence
+_TOLERANCE = 1e-6  # relative change of the ratio of both precisions
+_SMALLEST = 1e-12  # of the targets' power; a fit without any residual has no finite evidence
 
 
 def logme(features: np.ndarray, labels: np.ndarray) -> float:
@@ -75,14 +75,14 @@ def evidences(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
 def _evidence(squares: np.ndarray, projected: np.ndarray, outside: float, shape: tuple[int, int]) -> float:
     """Maximise over alpha (precision of the weights) and beta (of the noise) by MacKay's fixed point."""
     count, width = shape
-    floor = SMALLEST * (projected.sum() + outside)
+    floor = _SMALLEST * (projected.sum() + outside)
     alpha = beta = 1.0
     for _ in range(ROUNDS):
         ratio = alpha / beta
         weights, residual = _solution(squares, projected, outside, ratio)
         used = float((squares / (squares + ratio)).sum())  # effective number of weights
-        alpha, beta = used / max(weights, floor), max(count - used, SMALLEST) / max(residual, floor)
-        if abs(alpha / beta - ratio) <= TOLERANCE * ratio:
+        alpha, beta = used / max(weights, floor), max(count - used, _SMALLEST) / max(residual, floor)
+        if abs(alpha / beta - ratio) <= _TOLERANCE * ratio:
             break
     weights, residual = _solution(squares, projected, outside, alpha / beta)
     determinant = np.log(alpha + beta * squares).sum() + (width - len(squares)) * math.log(alpha)

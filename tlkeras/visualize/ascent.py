@@ -29,9 +29,9 @@ COPIES = 4  # of each activation in memory: itself, its gradient, and what kerne
 
 MOMENTUM, SECOND_MOMENTUM, TINY = 0.9, 0.999, 1e-8  # Kingma and Ba 2015, Adam, arXiv:1412.6980
 # Gradients of float16 layers would underflow; a power of two changes no digit of the others.
-SCALE = 2.0**10
-TRANSFORM_SEED = 1_000_003  # other numbers than the noise at the start has
-MOST_SEED = 2**31 - 1 - TRANSFORM_SEED  # int32
+_SCALE = 2.0**10
+_TRANSFORM_SEED = 1_000_003  # other numbers than the noise at the start has
+_MOST_SEED = 2**31 - 1 - _TRANSFORM_SEED  # int32
 
 Shape = tuple[int, int, int]  # height, width, channels of a picture
 Score = Callable[[Tensor, Sequence[Tensor]], Tensor]  # pictures (n, *Shape) in 0..1, targets -> (n,) float32
@@ -314,7 +314,7 @@ def _compile(
 
     def start(seed, identities, steps):
         def draw(identity: Tensor) -> Tensor:
-            return backend.uniform([steps, numbers], ops.stack([seed + TRANSFORM_SEED, identity]))
+            return backend.uniform([steps, numbers], ops.stack([seed + _TRANSFORM_SEED, identity]))
 
         noise = parametrization.start(seed, identities, shape)
         draws = backend.each(identities, draw) if numbers else ops.zeros((width, steps, 0))
@@ -363,13 +363,13 @@ def _uphill(
     def uphill(parameters: Tensor, rows: Sequence[Tensor], draws: Tensor) -> Tensor:
         def heights(parameters: Tensor) -> tuple[Tensor, ...]:
             pictures = parametrization.picture(parameters, shape)
-            risen = SCALE * score(transforms.apply(robust_to, pictures, draws), rows)
+            risen = _SCALE * score(transforms.apply(robust_to, pictures, draws), rows)
             return (risen, penalty(pictures)) if penalty else (risen,)
 
         slope, *fine = backend.gradients(heights, parameters)[1]
         if slope is None:
             return ops.zeros_like(parameters)
-        slope = slope / SCALE
+        slope = slope / _SCALE
         return ops.where(_silent(slope), ops.zeros_like(slope), slope + fine[0]) if fine else slope
 
     return uphill
@@ -421,8 +421,8 @@ def _check_weights(model: keras.Model) -> None:
 def _check_run(steps: int, frames: int, seed: int) -> None:
     if not 1 <= frames <= steps:
         raise ValueError(f"Expected steps from 1 up, and from 1 to as many frames. Received: {steps=}, {frames=}")
-    if not 0 <= seed <= MOST_SEED:
-        raise ValueError(f"Expected a seed from 0 to {MOST_SEED}. Received: seed={seed}")
+    if not 0 <= seed <= _MOST_SEED:
+        raise ValueError(f"Expected a seed from 0 to {_MOST_SEED}. Received: seed={seed}")
 
 
 def _check_finite(targets: np.ndarray, images: np.ndarray, activations: np.ndarray) -> None:

@@ -10,8 +10,8 @@ from tlkeras import backend
 from tlkeras.backend import Tensor
 
 # Square root of the covariance of colours in ImageNet: Olah, Mordvintsev and Schubert 2017, Feature Visualization.
-COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], np.float32)
-COLOURS /= np.linalg.norm(COLOURS, axis=0).max()
+_COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]], np.float32)
+_COLOURS /= np.linalg.norm(_COLOURS, axis=0).max()
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Fourier:
         planes = backend.irfft2(parameters[:, 0], parameters[:, 1], weights.astype(np.complex64), (height, width))
         planes = ops.transpose(planes, (0, 2, 3, 1))
         if channels == 3:
-            planes = ops.matmul(planes, ops.convert_to_tensor(COLOURS.T))
+            planes = ops.matmul(planes, ops.convert_to_tensor(_COLOURS.T))
         return _clipped(planes + 0.5)
 
     def project(self, parameters: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tlkeras import graph
 from tlkeras.models.batch_normalization import BatchNormalization
 
-NORMALIZATIONS = (keras.layers.BatchNormalization, BatchNormalization)
+_NORMALIZATIONS = (keras.layers.BatchNormalization, BatchNormalization)
 
 
 class _Folded(keras.layers.Layer):
@@ -69,4 +69,4 @@ def _normalises(call: graph.Call) -> bool:
     layer = call.operation
     always_by_batch = call.options.get("training") is True
     last_axis = len(call.inputs[0].shape) - 1
-    return type(layer) in NORMALIZATIONS and layer.axis in (-1, last_axis) and not always_by_batch
+    return type(layer) in _NORMALIZATIONS and layer.axis in (-1, last_axis) and not always_by_batch

@@ -15,9 +15,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-LARGEST = 16  # pixels of a side: above, the transforms cost more than the products they save
-AT_ONCE = 8  # pixels of a side: above, one axis is transformed after the other
-FEWEST = 32  # channels, in and out: below, the transforms do
+_LARGEST = 16  # pixels of a side: above, the transforms cost more than the products they save
+_AT_ONCE = 8  # pixels of a side: above, one axis is transformed after the other
+_FEWEST = 32  # channels, in and out: below, the transforms do
 
 
 class _Axis(NamedTuple):
@@ -58,8 +58,8 @@ def suits(layer: keras.layers.Conv2D, shape: tuple[int | None, ...]) -> bool:
         return False
     plain = layer.kernel_size == (3, 3) and layer.padding == "same" and layer.groups == 1
     moves = layer.strides == (1, 1) and layer.dilation_rate == (1, 1)
-    small = all(side and side <= LARGEST for side in shape[1:3])
-    return plain and moves and small and min(shape[-1], layer.filters) >= FEWEST
+    small = all(side and side <= _LARGEST for side in shape[1:3])
+    return plain and moves and small and min(shape[-1], layer.filters) >= _FEWEST
 
 
 def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -72,7 +72,7 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     height, width, channels = images.shape[1:]
     down, across = _along_axis(height), _along_axis(width)
     places = len(down.kernel) * len(across.kernel)
-    split = _tiles if max(height, width) <= AT_ONCE else _tiles_by_row
+    split = _tiles if max(height, width) <= _AT_ONCE else _tiles_by_row
     tiles = split(down.images, across.images, tf.transpose(images, (1, 2, 0, 3)))
     first = tuple(tiles.shape[:-2])  # the tiles down, where rows of tiles stay apart
     factors = tf.reshape(_applied(np.kron(down.kernel, across.kernel), kernel), (places, channels, kernel.shape[-1]))

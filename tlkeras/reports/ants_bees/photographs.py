@@ -11,7 +11,7 @@ from tlkeras.transfer import FeatureCache
 from tlkeras.transfer.batches import fixed_views
 
 Pair = tuple[np.ndarray, np.ndarray]  # images uint8 (n, height, width, 3), labels int32 (n,)
-CACHE_BYTES = 2**31  # ten views of all photographs through both networks, and two through most of VGG16
+_CACHE_BYTES = 2**31  # ten views of all photographs through both networks, and two through most of VGG16
 
 
 @functools.cache
@@ -23,7 +23,7 @@ def images() -> ImageTree:
 @functools.cache
 def cache() -> FeatureCache:
     """Return the features that the seeds and arms of a process share."""
-    return FeatureCache(CACHE_BYTES)
+    return FeatureCache(_CACHE_BYTES)
 
 
 @functools.lru_cache(4)

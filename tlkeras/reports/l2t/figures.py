@@ -7,10 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlkeras.experiments import figures
-from tlkeras.reports.l2t.settings import LABELS, SOURCE_ALONE
-from tlkeras.reports.l2t.settings import METHODS as NAMES
+from tlkeras.reports.l2t.settings import LABELS, METHODS, SOURCE_ALONE
 
-METHODS = {method: LABELS[method] for method in (*NAMES, *SOURCE_ALONE)}
+_LEGEND = {method: LABELS[method] for method in (*METHODS, *SOURCE_ALONE)}
 
 
 @figures.in_style
@@ -29,13 +28,13 @@ def accuracy_by_size(rows: Sequence[Mapping], title: str = "") -> Figure:
     """
     figures.check_rows(rows)
     figure, (panel,) = figures.subplots(1, 1, height=4.6)
-    for method, (color, marker) in zip(METHODS, figures.series(), strict=False):
+    for method, (color, marker) in zip(_LEGEND, figures.series(), strict=False):
         own = [row for row in rows if row["method"] == method]
         x = [int(row["per_class"]) for row in own]
         reported, mean, low, high = (
             np.array([row[key] for row in own], float) for key in ("reported", "mean", "ci_low", "ci_high")
         )
-        label = METHODS[method]
+        label = _LEGEND[method]
         if np.isfinite(reported).any():
             panel.plot(x, reported, color=color, linestyle="--", linewidth=1, label=f"{label}, report")
         if np.isfinite(mean).any():
@@ -171,7 +170,7 @@ def paths(weights: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
         for (method, values), (color, _), line in zip(
             arrays.items(), figures.series(), ("-", ":", "-.", "--"), strict=False
         ):
-            panel.plot(values[:, number], line, color=color, linewidth=1.5, label=METHODS.get(method, method))
+            panel.plot(values[:, number], line, color=color, linewidth=1.5, label=_LEGEND.get(method, method))
         panel.set_title(name, loc="left")
         panel.set_ylabel("value of the weight")
     for panel in panels[-2:]:

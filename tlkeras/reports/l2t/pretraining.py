@@ -16,8 +16,8 @@ from tlkeras.models import records, resnet32, weights
 from tlkeras.transfer.batches import random_flip_crop
 from tlkeras.transfer.pretrain import Parts
 
-NAME = records.NETWORKS["resnet32"].weights["tinyimagenet32"]
-CURVES = ("cross_entropy", "accuracy", "val_loss", "val_accuracy")
+_NAME = records.NETWORKS["resnet32"].weights["tinyimagenet32"]
+_CURVES = ("cross_entropy", "accuracy", "val_loss", "val_accuracy")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _by_gradient_descent(settings: Settings, model: keras.Model, parts: Parts, c
         validation_every=settings.validation_every,
         checkpoint=checkpoint,
     )
-    return {name: history[name] for name in CURVES}
+    return {name: history[name] for name in _CURVES}
 
 
 def pretrain(name: str = "resnet32", folder: Path = weights.PRETRAINED) -> dict:
@@ -106,5 +106,5 @@ def pretrain(name: str = "resnet32", folder: Path = weights.PRETRAINED) -> dict:
         raise ValueError(f"Expected 'resnet32'. Received: {name!r}")
     settings = Settings()
     key = hashlib.sha256(json.dumps(asdict(settings)).encode()).hexdigest()[:12]  # other settings, another checkpoint
-    checkpoint = data.home() / "weights" / f"{NAME}.{key}.checkpoint.npz"
-    return train(settings, checkpoint, folder / f"{NAME}.npz")[1]
+    checkpoint = data.home() / "weights" / f"{_NAME}.{key}.checkpoint.npz"
+    return train(settings, checkpoint, folder / f"{_NAME}.npz")[1]

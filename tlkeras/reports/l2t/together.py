@@ -20,7 +20,7 @@ from tlkeras.reports.l2t.run import CURVES, scored_at_last, training
 from tlkeras.reports.l2t.settings import QUESTIONS, SOURCE_ALONE, WATCHED_CHANNELS, WATCHED_PAIR, Settings
 from tlkeras.transfer.batches import random_flip_crop
 
-EVERY = 10  # epochs between two scores of the test images, from which nothing is chosen
+_EVERY = 10  # epochs between two scores of the test images, from which nothing is chosen
 
 
 def run(arm: Settings, seeds: Sequence[int]) -> Iterator[tuple[int, Result]]:
@@ -60,7 +60,7 @@ def run(arm: Settings, seeds: Sequence[int]) -> Iterator[tuple[int, Result]]:
             warm_up=arm.warm_up,
             augment=random_flip_crop(arm.padding),
             validation=test,
-            validation_every=min(EVERY, arm.epochs),
+            validation_every=min(_EVERY, arm.epochs),
             precision=precision,
         )
     except engine.DeviceError as lost:

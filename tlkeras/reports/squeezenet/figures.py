@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from tlkeras.experiments import figures
 
-COSTS = {"seconds": "training time (s)", "flops": "training cost (floating-point operations)"}
+_COSTS = {"seconds": "training time (s)", "flops": "training cost (floating-point operations)"}
 
 
 @figures.in_style
@@ -34,7 +34,7 @@ def accuracy_against_cost(
     figure, panels = figures.subplots(1, 2, height=5.0, sharey=True)
     shown = [by_arm[arm] for arms in groups.values() for arm in arms]
     names = [figures.arm_label(row["arm"], labels) for row in shown]
-    for panel, (key, title) in zip(panels, COSTS.items(), strict=True):
+    for panel, (key, title) in zip(panels, _COSTS.items(), strict=True):
         best = front(shown, key)
         panel.plot(*_places(best, key), color=figures.GREY, linewidth=1, linestyle=":", label="best for its cost")
         for (group, arms), (color, marker) in zip(groups.items(), figures.series(), strict=False):
@@ -45,7 +45,7 @@ def accuracy_against_cost(
         panel.set_xlabel(title)
     panels[0].set_ylabel(figures.axis_label("test_accuracy"))
     figures.legend_below(figure, panels[0])
-    for panel, key in zip(panels, COSTS, strict=True):
+    for panel, key in zip(panels, _COSTS, strict=True):
         figures.label_points(panel, *_places(shown, key), names)
     return figure
 

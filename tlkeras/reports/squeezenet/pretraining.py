@@ -12,9 +12,9 @@ from tlkeras.models import records, squeezenet, weights
 from tlkeras.models.layers import converted
 from tlkeras.transfer.batches import random_flip_crop
 
-TRAINED = "torch"  # standardised pixels train from scratch at 1e-3; those of the published weights do not
-DROPOUT = 0.1  # 200 classes from scratch leave little to drop
-HEAD = records.NETWORKS["squeezenet"].head
+_TRAINED = "torch"  # standardised pixels train from scratch at 1e-3; those of the published weights do not
+_DROPOUT = 0.1  # 200 classes from scratch leave little to drop
+_HEAD = records.NETWORKS["squeezenet"].head
 STAND_IN = records.NETWORKS["squeezenet"].weights["tinyimagenet32"]
 SHIPPED = records.RECORDS["squeezenet"].preprocessing  # so that the stand-in takes the place of the published weights
 
@@ -47,7 +47,7 @@ def train(settings: Settings, path: Path | None = None) -> tuple[keras.Model, di
     source = data.load(settings.dataset, embedded=False)
     keras.utils.set_random_seed(settings.seed)
     plain = squeezenet(
-        source.num_classes, source.x_train.shape[1:], weights=None, preprocessing=TRAINED, dropout=DROPOUT
+        source.num_classes, source.x_train.shape[1:], weights=None, preprocessing=_TRAINED, dropout=_DROPOUT
     )
     return transfer.pretrain(
         _with_normalization(plain),
@@ -62,7 +62,7 @@ def train(settings: Settings, path: Path | None = None) -> tuple[keras.Model, di
         finish=lambda model: _with_shipped_preprocessing(_without_normalization(model, plain)),
         path=path,
         dtype="float16",
-        without=HEAD,
+        without=_HEAD,
         facts={
             "settings": asdict(settings),
             "preprocessing": SHIPPED,
@@ -92,7 +92,7 @@ def _with_normalization(model: keras.Model) -> keras.Model:
     """Return the network with batch normalisation before each ReLU: without, SqueezeNet hardly starts from scratch."""
 
     def call(layer: keras.Layer, *inputs, **options):
-        if not isinstance(layer, keras.layers.Conv2D) or layer.name == HEAD:
+        if not isinstance(layer, keras.layers.Conv2D) or layer.name == _HEAD:
             return layer(*inputs, **options)
         layer.activation = keras.activations.linear
         normalization = keras.layers.BatchNormalization(momentum=0.9, name=f"{layer.name}_norm")
@@ -106,7 +106,7 @@ def _without_normalization(model: keras.Model, plain: keras.Model) -> keras.Mode
     for layer in plain.layers:
         if layer.weights:
             kernel, bias = model.get_layer(layer.name).get_weights()
-            if layer.name != HEAD:
+            if layer.name != _HEAD:
                 normalization = model.get_layer(f"{layer.name}_norm")
                 gamma, beta, mean, variance = normalization.get_weights()
                 scale = gamma / np.sqrt(variance + normalization.epsilon)
@@ -120,5 +120,5 @@ def _with_shipped_preprocessing(model: keras.Model) -> keras.Model:
     kernel, bias = model.get_layer("conv1").get_weights()
     twin = squeezenet(model.output_shape[-1], model.input_shape[1:], weights=None, preprocessing=SHIPPED)
     twin.set_weights(model.get_weights())
-    twin.get_layer("conv1").set_weights(converted(kernel, bias, TRAINED, SHIPPED))
+    twin.get_layer("conv1").set_weights(converted(kernel, bias, _TRAINED, SHIPPED))
     return twin

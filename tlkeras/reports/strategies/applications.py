@@ -23,7 +23,7 @@ from tlkeras.experiments import environment
 RESULTS = environment.REPOSITORY / "results" / "applications.json"
 BATCH_SIZE = 32  # of the published times
 STEPS = 3
-BASE = "VGG16"  # ratios of times are to this network's
+_BASE = "VGG16"  # ratios of times are to this network's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,12 +151,12 @@ def table(measured: Sequence[dict]) -> list[dict]:
         (published), processor, step_ms, step_ms_slide, ratio (to VGG16 on the same processor), ratio_slide, image_ms,
         peak_memory_mib; ratio is None without a measured VGG16.
     """
-    base = {row["processor"]: row["step_ms"] for row in measured if row["name"] == BASE}
+    base = {row["processor"]: row["step_ms"] for row in measured if row["name"] == _BASE}
     order = list(PUBLISHED)
     rows = []
     for row in sorted((row for row in measured if row["name"] in order), key=lambda row: order.index(row["name"])):
         slide, reference = PUBLISHED[row["name"]], base.get(row["processor"])
-        slide_ms, slide_base = (getattr(entry, row["processor"]) for entry in (slide, PUBLISHED[BASE]))
+        slide_ms, slide_base = (getattr(entry, row["processor"]) for entry in (slide, PUBLISHED[_BASE]))
         rows.append(
             {
                 "name": row["name"],

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from tlkeras.experiments import figures
 from tlkeras.reports.strategies.settings import LABELS
 
-QUADRANTS = {1: "large, dissimilar", 2: "large, similar", 3: "small, dissimilar", 4: "small, similar"}
+_QUADRANTS = {1: "large, dissimilar", 2: "large, similar", 3: "small, dissimilar", 4: "small, similar"}
 
 
 @figures.in_style
@@ -29,7 +29,7 @@ def quadrants(rows: Sequence[Mapping]) -> Figure:
     figures.check_rows(rows)
     figure, panels = figures.subplots(2, 2, height=7.5, sharey=True)
     strategies = list(dict.fromkeys(row["strategy"] for row in rows))
-    for panel, (number, title) in zip(panels, QUADRANTS.items(), strict=True):
+    for panel, (number, title) in zip(panels, _QUADRANTS.items(), strict=True):
         own = [row for row in rows if row["quadrant"] == number]
         targets = list(dict.fromkeys(row["target"] for row in own))
         panel.set_title(f"{number}: {title}", loc="left")

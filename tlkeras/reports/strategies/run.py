@@ -15,18 +15,18 @@ from tlkeras.transfer import classifiers, features, finetune, freezing, recalibr
 from tlkeras.transfer.callbacks import CollapsedClassifierWarning, CollapseDetector
 from tlkeras.transfer.evaluation import Evaluator, evaluate
 
-SOURCE, TARGET = "letters", "mnist"
-TOMINET_HEAD = records.NETWORKS["tominet"].head
-LAST_MAP = "fire9_concat"
+_SOURCE, _TARGET = "letters", "mnist"
+_TOMINET_HEAD = records.NETWORKS["tominet"].head
+_LAST_MAP = "fire9_concat"
 
 
 def inputs(arm: Settings) -> Inputs:
     """Return the provenance of what a run uses; the weights of SqueezeNet may be the stand-in of report 000."""
     if isinstance(arm, Rate):
-        name = f"tominet_{SOURCE}"
+        name = f"tominet_{_SOURCE}"
         facts = weights.record(name)
         used = {"name": name, "fingerprint": facts["sha256"][:16], "data": facts["data"]}
-        return {"data": [target(name).provenance() for name in (TARGET, SOURCE)], "weights": [used]}
+        return {"data": [target(name).provenance() for name in (_TARGET, _SOURCE)], "weights": [used]}
     return {"data": [target(arm.dataset).provenance()], "weights": [pretrained()]}
 
 
@@ -109,12 +109,12 @@ def _run_rate(arm: Rate, seed: int) -> Result:
         `moved_LAYER`, how far each layer's trained weights moved, relative to where they were.
     """
 
-    digits, letters = target(TARGET), target(SOURCE)
+    digits, letters = target(_TARGET), target(_SOURCE)
     count = arm.train_per_class * digits.num_classes
     drawn = data.splits.few_shot(digits.y_train, count, seed=seed, balanced=True, num_classes=digits.num_classes)
     train = (digits.x_train[drawn], digits.y_train[drawn])
     keras.utils.set_random_seed(seed)
-    source, model = tominet(26, weights=SOURCE), tominet(digits.num_classes, weights=SOURCE)
+    source, model = tominet(26, weights=_SOURCE), tominet(digits.num_classes, weights=_SOURCE)
     phases = strategies.phases(
         model,
         "train_all",
@@ -126,20 +126,20 @@ def _run_rate(arm: Rate, seed: int) -> Result:
     before = freezing.snapshot(model)
     history = finetune(model, train, None, phases, seed=seed, batch_size=arm.batch_size)
     test_letters = (letters.x_test[: arm.test_count], letters.y_test[: arm.test_count])
-    both = freezing.with_old_head(model, source, TOMINET_HEAD)
+    both = freezing.with_old_head(model, source, _TOMINET_HEAD)
     metrics = dict(zip(("test_loss", "test_accuracy"), _on_digits(model, arm), strict=True))
     metrics["source_accuracy_before"] = evaluate(source, *test_letters)[1]
     metrics["source_accuracy"] = evaluate(both, *test_letters)[1]
     recalibrate(both, letters.x_train[:5_000])
     metrics["source_accuracy_recalibrated"] = evaluate(both, *test_letters)[1]
     moves = freezing.relative_moves(before, model)
-    metrics |= {f"moved_{name}": move for name, move in moves.items() if name != TOMINET_HEAD}  # the head is new
+    metrics |= {f"moved_{name}": move for name, move in moves.items() if name != _TOMINET_HEAD}  # the head is new
     return Result(metrics, history.curves(), {"draw": data.fingerprint(*train)})
 
 
 def _on_digits(model, arm: Rate) -> tuple[float, float]:
 
-    digits = target(TARGET)
+    digits = target(_TARGET)
     return evaluate(model, digits.x_test[: arm.test_count], digits.y_test[: arm.test_count])
 
 
@@ -163,7 +163,7 @@ def _run_frozen_features(arm: FrozenFeatures, seed: int) -> Result:
 
 
 def _classifiers(arm: FrozenFeatures, model: keras.Model, parts: dict, seed: int) -> dict[str, float]:
-    frozen = keras.Model(model.input, model.get_layer(LAST_MAP).output)
+    frozen = keras.Model(model.input, model.get_layer(_LAST_MAP).output)
     maps = {name: features.SHARED.features(frozen, images) for name, (images, _) in parts.items()}
     classes, metrics = target(arm.dataset).num_classes, {}
     for kind in classifiers.CLASSIFIERS:

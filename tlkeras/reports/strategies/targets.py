@@ -8,7 +8,7 @@ import numpy as np
 from tlkeras import data
 from tlkeras.data import Dataset
 
-STAND_IN = "mnist"  # takes the place of grey data that cannot be had
+_STAND_IN = "mnist"  # takes the place of grey data that cannot be had
 SIDE = 32  # smallest side that SqueezeNet takes
 
 
@@ -20,8 +20,8 @@ def target(name: str) -> Dataset:
     except data.DataUnavailableError:
         if data.RECORDS[name].shape[2] != 1:
             raise
-    digits = data.load(STAND_IN)
-    source = f"{STAND_IN}: {digits.source.removesuffix(' (stand-in)')}"
+    digits = data.load(_STAND_IN)
+    source = f"{_STAND_IN}: {digits.source.removesuffix(' (stand-in)')}"
     return dataclasses.replace(digits, name=name, source=source, stand_in=True, extras={})
 
 
