@@ -34,6 +34,14 @@ def test_the_table_of_gaps_names_every_arm_that_lacks_runs():
 
 
 def test_tables_have_as_many_cells_in_every_row():
-    for make in (remaining.later, remaining.rule, remaining.equal, remaining.spread, remaining.scored, remaining.again):
+    for make in (
+        remaining.later,
+        remaining.rule,
+        remaining.equal,
+        remaining.spread,
+        remaining.readings,
+        remaining.scored,
+        remaining.again,
+    ):
         lines = make().splitlines()
         assert len({line.replace("\\|", "").count("|") for line in lines}) == 1

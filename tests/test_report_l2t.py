@@ -19,6 +19,7 @@ from tlkeras.reports.l2t.settings import (
     OTHERS,
     P_VALUES,
     QUESTIONS,
+    READINGS,
     REFERENCE,
     REPEATS,
     REPORT,
@@ -41,7 +42,7 @@ def no_official_weights(monkeypatch, tmp_path):
 def test_the_study_has_the_size_of_the_report():
     assert len(TABLES) * REPEATS == 1_800
     assert {settings.method for settings in UNBALANCED.values()} == {"scratch", "ww", "www"}
-    assert len(ALONE) == 30 and {**TABLES, **UNBALANCED, **ALONE, **OTHERS, **ABLATIONS} == ARMS
+    assert len(ALONE) == 30 and {**TABLES, **UNBALANCED, **ALONE, **OTHERS, **ABLATIONS, **READINGS} == ARMS
     assert len(OTHERS) == 15 and len(ABLATIONS) == 16
     for settings in (TABLES | UNBALANCED).values():
         assert (settings.epochs, settings.batch_size, settings.learning_rate) == (200, 128, 0.1)
@@ -95,6 +96,7 @@ def test_a_run_keeps_what_tables_and_figures_need(arm):
     assert (
         len(result.details["path"]) == settings.epochs + 1 and len(result.history["cross_entropy"]) == settings.epochs
     )
+    assert "test_accuracy" not in result.history  # it is scored after the last epoch alone
     asked = set(QUESTIONS.get(settings.method, "").split())
     assert set(result.details["answers"]) == asked
     assert [len(look) for look in result.details["answers"].get("where", [])] == [15] * (3 if asked else 0)
@@ -126,6 +128,36 @@ def test_without_the_official_weights_the_source_is_the_one_that_comes_with_the_
     assert known["fingerprint"] == weights.record("resnet32_tinyimagenet")["sha256"][:16]
     own = resnet32(200, weights="tinyimagenet32").get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(images.source().get_weights(), own, strict=True))
+
+
+def test_an_arm_that_is_scored_on_the_way_trains_as_the_other_does():
+    plain, read = (report.run(REPORT.settings(f"stl10_10_scratch{end}", "smoke"), seed=1) for end in ("", "_read"))
+    assert read.history["cross_entropy"] == plain.history["cross_entropy"]
+    assert read.history["test_accuracy"] == [None, pytest.approx(read.metrics["test_accuracy"], abs=1e-6)]
+    assert read.history["validation_accuracy"][0] is None and 0 <= read.history["validation_accuracy"][1] <= 1
+
+
+def test_images_that_validate_are_not_those_of_the_draw():
+    arm = REPORT.settings("stl10_10_scratch_read", "smoke")
+    drawn = images.draw(images.small("stl10")["train"][1], arm.per_class, 10, 0, 3)
+    x, y = report.further(arm, 3, drawn)
+    assert len(x) == len(y)
+    assert not {image.tobytes() for image in x} & {
+        image.tobytes() for image in images.small("stl10")["train"][0][drawn]
+    }
+
+
+def test_three_readings_of_a_run():
+    history = {"validation_accuracy": [None, 0.5, None, 0.4], "test_accuracy": [None, 0.25, None, 0.3]}
+    run = dataclasses.replace(
+        made("stl10_10_scratch_read", [0.2])[0], history=history | {"accuracy": [0.1, 0.9, 0.7, 0.8]}
+    )
+    (row,) = claims.readings(Runs([run]))
+    assert row == {
+        **{"arm": "stl10_10_scratch_read", "reported": 0.2407, "last": 0.2, "by_validation": 0.25, "by_test": 0.3},
+        **{"best_train": 0.9, "n": 1},
+    }
+    assert claims.readings(made("stl10_10_scratch", [0.2])) == []
 
 
 def made(arm, values, metric="test_accuracy"):

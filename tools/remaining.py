@@ -9,6 +9,7 @@ from tlkeras.experiments import runs as stored
 from tlkeras.experiments.plans import Plan
 from tlkeras.experiments.runs import Runs
 from tlkeras.reports import REPORTS
+from tlkeras.reports.l2t import claims as l2t_claims
 from tlkeras.reports.squeezenet import claims as squeezenet_claims
 from tlkeras.reports.strategies import claims as strategies_claims
 from tlkeras.reports.tominet import claims as tominet_claims
@@ -116,6 +117,25 @@ def spread() -> str:
     return markdown_table((*header, "p: sources alike", "n: sources x draws, starts"), rows)
 
 
+def readings() -> str:
+    """Return three readings of the accuracy of report 003 beside its printed number."""
+    rows = [
+        (f"`{row['arm'].removesuffix('_read')}`",)
+        + tuple(f"{row[name]:.3f}" for name in ("reported", "last", "by_validation", "by_test", "best_train"))
+        + (row["n"],)
+        for row in l2t_claims.readings(recorded()["l2t"])
+    ]
+    header = (
+        "arm",
+        "printed",
+        "last epoch",
+        "best by further images",
+        "best by test images",
+        "best on training images",
+    )
+    return markdown_table((*header, "n"), rows)
+
+
 def patience() -> str:
     """Return what early stopping would have given in report 000."""
     rows = [
@@ -199,6 +219,7 @@ BLOCKS = {  # of the results' page, by the name of their markers
     "later": later,
     "equal": equal,
     "spread": spread,
+    "readings": readings,
     "patience": patience,
     "forecasts": scored,
     "choices": again,

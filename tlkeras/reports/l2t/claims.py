@@ -13,7 +13,7 @@ from tlkeras.experiments import stats, tables
 from tlkeras.experiments.claims import BETTER, NO_DIFFERENT, Claim, judge
 from tlkeras.experiments.environment import REPOSITORY
 from tlkeras.experiments.report import as_stored
-from tlkeras.experiments.runs import Runs
+from tlkeras.experiments.runs import Run, Runs
 from tlkeras.reports.l2t.settings import (
     ABLATED,
     ABLATIONS,
@@ -24,6 +24,7 @@ from tlkeras.reports.l2t.settings import (
     METHODS,
     P_VALUES,
     PEERS,
+    READINGS,
     RECORDED,
     REFERENCE,
     REPEATS,
@@ -290,6 +291,35 @@ def _beats(text: str, dataset: str, count: int, first: str, others: Sequence[str
 
 def _have_runs(runs: Runs, claim: Claim) -> bool:
     return runs.have(arm for first, second, _ in claim.comparisons for arm in (first, second))
+
+
+def readings(runs: Runs) -> list[dict]:
+    """Read the accuracy at the last epoch, at the best one by further images, and at the best one by test images.
+
+    Which of them is the printed number? The test images choose in the last one, which flatters it.
+
+    Returns:
+        Rows with arm, reported, last, by_validation, by_test (means, 0..1), best_train (mean of the largest accuracy on
+        the training images), n; for the arms of `READINGS` that have runs.
+    """
+    rows = []
+    for arm in READINGS:
+        own = runs.of(arm).where(lambda run: "validation_accuracy" in run.history)
+        if own:
+            reported = REFERENCE[arm.removesuffix("_read"), ACCURACY]["value"]
+            means = np.mean([_read(run) for run in own], axis=0).tolist()
+            names = ("last", "by_validation", "by_test", "best_train")
+            rows.append({"arm": arm, "reported": reported, **dict(zip(names, means, strict=True)), "n": len(own)})
+    return rows
+
+
+def _read(run: Run) -> tuple[float, ...]:
+    """Return the three readings of a run, and the largest accuracy on its training images."""
+    validation, test = (
+        np.array(run.history[name], float) for name in ("validation_accuracy", "test_accuracy")
+    )  # nan where it was not scored
+    best = test[int(np.nanargmax(validation))]
+    return run.metrics[ACCURACY], float(best), float(np.nanmax(test)), max(run.history["accuracy"])
 
 
 def plus_minus() -> list[dict]:

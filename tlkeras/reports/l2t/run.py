@@ -1,6 +1,7 @@
 """One run of report 003: a small network trained on few images, alone or guided by a source; or the source alone."""
 
 import time
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -22,6 +23,7 @@ from tlkeras.reports.l2t import images
 from tlkeras.reports.l2t.settings import (
     QUESTIONS,
     SOURCE_ALONE,
+    VALIDATION_COUNTS,
     WATCHED_CHANNELS,
     WATCHED_PAIR,
     WATCHED_WEIGHTS,
@@ -54,6 +56,9 @@ def run(arm: Settings, seed: int) -> Result:
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
     answers = Answers(learner, x[:64], every=max(1, arm.epochs // 40), pair=WATCHED_PAIR, channels=WATCHED_CHANNELS)
     asks = bool(QUESTIONS.get(arm.method))
+    scores = (
+        Scores(arm.score_every, {"validation": further(arm, seed, drawn), "test": test}) if arm.score_every else None
+    )
     history = learner.fit(
         x,
         y,
@@ -63,7 +68,7 @@ def run(arm: Settings, seed: int) -> Result:
         seed=seed,
         warm_up=arm.warm_up,
         augment=random_flip_crop(arm.padding),
-        callbacks=[path, clock, *([answers] if asks else [])],
+        callbacks=[path, clock, *([answers] if asks else []), *([scores] if scores else [])],
     )
     loss, accuracy = evaluate(learner.target, *test)
     metrics = {
@@ -82,7 +87,41 @@ def run(arm: Settings, seed: int) -> Result:
         "moved": np.round(path.moved, 6).tolist(),
     }
     kept = {name: np.round(history[name], 4).tolist() for name in CURVES if name in history}
-    return Result(metrics, kept, details)
+    return Result(metrics, kept | (scores.accuracies if scores else {}), details)
+
+
+class Scores(keras.callbacks.Callback):
+    """Score sets of images every few epochs; nothing is chosen by it.
+
+    Args:
+        every: epochs between two scores.
+        sets: images and labels, by name.
+
+    After training: `accuracies`, by "NAME_accuracy", a number (0..1) an epoch, None where it was not scored.
+    """
+
+    def __init__(self, every: int, sets: Mapping[str, tuple[np.ndarray, ...]]) -> None:
+        super().__init__()
+        self.every, self.sets = every, sets
+        self.accuracies: dict[str, list[float | None]] = {f"{name}_accuracy": [] for name in sets}
+        self._evaluator: Evaluator | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Score, where an epoch is due."""
+        due = (epoch + 1) % self.every == 0
+        self._evaluator = self._evaluator or Evaluator(self.model)
+        for name, own in self.sets.items():
+            accuracy = round(self._evaluator(*own)[1], 6) if due else None
+            self.accuracies[f"{name}_accuracy"].append(accuracy)
+
+
+def further(arm: Settings, seed: int, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Draw training images outside of `drawn`, as many as the official code validates with: images, labels."""
+    x, y = images.small(arm.dataset)["train"]
+    left = np.setdiff1d(np.arange(len(y)), drawn)
+    count = min(VALIDATION_COUNTS[arm.dataset], len(left) // 2)
+    chosen = left[data.splits.few_shot(y[left], count, seed=seed, balanced=False)]
+    return x[chosen], y[chosen]
 
 
 def training(arm: Settings, seed: int) -> LearningToTransfer:

@@ -71,6 +71,7 @@ class Settings:
     beta: float = 0.5
     warm_up: int = 0  # epochs; none in the report
     targets: tuple[int, ...] = ()  # the target's maps that the last of the source's go with, one each; () is every pair
+    score_every: int = 0  # epochs between two scores of further images and the test images; 0: after the last alone
     strength: float = 0.03  # of the probe, C of scikit-learn; the best of 0.003 to 1 on training images outside draws
 
 
@@ -118,7 +119,10 @@ ABLATED = ("stl10", 10)
 ABLATIONS = {
     arm_name(*ABLATED, name): Settings(*ABLATED, method, **changed) for name, (method, changed) in CHANGES.items()
 }
-ARMS: dict[str, Settings] = {**TABLES, **UNBALANCED, **ALONE, **OTHERS, **ABLATIONS}
+READ = (("stl10", 10, "scratch"), ("stl10", 10, "ufm"), ("stl10", 5, "scratch"))  # what is the printed number of these?
+READINGS = {f"{arm_name(*cell)}_read": dataclasses.replace(TABLES[arm_name(*cell)], score_every=10) for cell in READ}
+ARMS: dict[str, Settings] = {**TABLES, **UNBALANCED, **ALONE, **OTHERS, **ABLATIONS, **READINGS}
+VALIDATION_COUNTS = {"stl10": 500, "cifar10": 5_000, "cifar100": 5_000}  # further images, as the official code has
 LABELS = {  # of data sets, methods and arms, in words
     "stl10": "STL-10",
     "cifar10": "CIFAR-10",
@@ -154,6 +158,7 @@ LABELS |= {
     arm_name(*ABLATED, name): f"{LABELS[ABLATED[0]]}, {ABLATED[1]} of a class, {LABELS[name]}"
     for name in (*CHANGES, "scratch_recalibrated", "map_mean", "map_best")
 }
+LABELS |= {f"{arm}_read": f"{LABELS[arm]}, scored every tenth epoch" for arm in (arm_name(*cell) for cell in READ)}
 HEADS = {  # of the columns of tables, in words
     "per_class": "images of a class",
     "mann_whitney_p": "p (Mann-Whitney), adjusted",
@@ -190,7 +195,8 @@ REDUCED: dict[str, dict] = {
 def _reduced(arm: Settings, profile_name: str) -> dict:
     """Return the settings that a profile changes; a scarce class never has more than half as many images."""
     changed = REDUCED[profile_name]
-    return {**changed, "scarce": min(arm.scarce, changed.get("per_class", arm.per_class) // 2)}
+    scarce = min(arm.scarce, changed.get("per_class", arm.per_class) // 2)
+    return {**changed, "scarce": scarce, "score_every": min(arm.score_every, changed.get("epochs", arm.epochs))}
 
 
 RUN = "tlkeras.reports.l2t.run"
