@@ -89,7 +89,7 @@ def _training_gradients(
     """Return the losses of line 4, the gradient of L_total for theta, and the new moving statistics."""
     with tf.GradientTape() as tape:
         tape.watch(old.weights)
-        errors, outputs, statistics = _forward(parts, old.weights, old.statistics, batch)
+        errors, outputs, statistics = forward(parts, old.weights, old.statistics, batch)
         entropy = cross_entropy(outputs, batch.labels, parts.logits)
         total = entropy + matching_loss(weighting, errors) if weighting else entropy
     gradients = tape.gradient(total, old.weights, unconnected_gradients=_ZERO)
@@ -120,7 +120,7 @@ def lookahead(parts: Parts, start: State, batch: Batch, weighting: Tensors, rate
         statistics = steps[-1].statistics
     with tf.GradientTape() as tape:
         tape.watch(weights)
-        final = cross_entropy(_forward(parts, weights, statistics, batch)[1], batch.labels, parts.logits)
+        final = cross_entropy(forward(parts, weights, statistics, batch)[1], batch.labels, parts.logits)
     final_gradients = tape.gradient(final, weights, unconnected_gradients=_ZERO)
     matching = tf.stack([step.loss for step in steps[:-1]]) if steps[1:] else tf.zeros(0, final.dtype)
     losses = {"lookahead": matching, "before": steps[-1].loss, "after": final}
@@ -137,7 +137,7 @@ def _step(
         again.watch(weighting + sources)
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            errors, outputs, statistics = _forward(parts, weights, statistics, batch)
+            errors, outputs, statistics = forward(parts, weights, statistics, batch)
             loss = matching_loss(weighting, errors) if weighting else cross_entropy(outputs, batch.labels, parts.logits)
         # Zeros where the loss does not reach: the classifier still follows its momentum and its decay.
         gradients = tape.gradient(loss, weights, unconnected_gradients=_ZERO)
@@ -220,7 +220,7 @@ def adam(
     return changed, (first, second)
 
 
-def _forward(parts: Parts, weights: Tensors, statistics: Tensors, batch: Batch) -> tuple[Tensors, tf.Tensor, Tensors]:
+def forward(parts: Parts, weights: Tensors, statistics: Tensors, batch: Batch) -> tuple[Tensors, tf.Tensor, Tensors]:
     """Run target and branches in training mode; return errors, outputs and the new moving statistics."""
     own = len(parts.network.trainable)
     features, outputs, statistics = parts.network(weights[:own], statistics, batch.images)

@@ -83,7 +83,7 @@ def _total_loss(
     parts: Parts, weights: Tensors, statistics: Tensors, batch: Batch, weighting: Tensors
 ) -> tuple[Tensor, tuple[dict[str, Tensor], Tensors]]:
     """Return L_total, and beside it the losses by name and the new moving statistics."""
-    errors, outputs, statistics = _forward(parts, weights, statistics, batch)
+    errors, outputs, statistics = forward(parts, weights, statistics, batch)
     entropy = _cross_entropy(outputs, batch.labels, parts.logits)
     by_pair = [jnp.sum(weight * error) for weight, error in zip(weighting, errors, strict=True)]
     matching = jnp.stack(by_pair) if by_pair else jnp.zeros(0, entropy.dtype)
@@ -110,7 +110,7 @@ def after_lookahead(
     for matched in [True] * parts.settings.lookahead + [False]:  # lines 6 and 7, then 9
 
         def loss(weights: Tensors, statistics: Tensors, matched: bool = matched) -> tuple[Tensor, Tensors]:
-            errors, outputs, statistics = _forward(parts, weights, statistics, batch)
+            errors, outputs, statistics = forward(parts, weights, statistics, batch)
             if not matched:
                 return _cross_entropy(outputs, batch.labels, parts.logits), statistics
             return sum(jnp.sum(w * e) for w, e in zip(weighting, errors, strict=True)), statistics
@@ -120,7 +120,7 @@ def after_lookahead(
         path.append((weights, velocities))
         states.append(statistics)
         seen.append(value)
-    outputs = _forward(parts, tree.map(jnp.add, weights, added), statistics, batch)[1]
+    outputs = forward(parts, tree.map(jnp.add, weights, added), statistics, batch)[1]
     lookahead = jnp.stack(seen[:-1]) if seen[1:] else jnp.zeros(0, rate.dtype)
     losses = {"lookahead": lookahead, "before": seen[-1]}
     return _cross_entropy(outputs, batch.labels, parts.logits), (losses, path, states[0])
@@ -156,7 +156,7 @@ def _adam(
     return tree.map(moved, weights, first, second), (first, second)
 
 
-def _forward(parts: Parts, weights: Tensors, statistics: Tensors, batch: Batch) -> tuple[Tensors, Tensor, Tensors]:
+def forward(parts: Parts, weights: Tensors, statistics: Tensors, batch: Batch) -> tuple[Tensors, Tensor, Tensors]:
     """Run target and branches in training mode; return errors, outputs and the new moving statistics."""
     own = len(parts.network.trainable)
     features, outputs, statistics = parts.network(weights[:own], statistics, batch.images)

@@ -12,7 +12,7 @@ from tlkeras.models import records, squeezenet, weights
 from tlkeras.models.layers import converted
 from tlkeras.transfer.batches import random_flip_crop
 
-_TRAINED = "torch"  # standardised pixels train from scratch at 1e-3; those of the published weights do not
+TRAINED = "torch"  # standardised pixels train from scratch at 1e-3; those of the published weights do not
 _DROPOUT = 0.1  # 200 classes from scratch leave little to drop
 _HEAD = records.NETWORKS["squeezenet"].head
 STAND_IN = records.NETWORKS["squeezenet"].weights["tinyimagenet32"]
@@ -47,10 +47,10 @@ def train(settings: Settings, path: Path | None = None) -> tuple[keras.Model, di
     source = data.load(settings.dataset, embedded=False)
     keras.utils.set_random_seed(settings.seed)
     plain = squeezenet(
-        source.num_classes, source.x_train.shape[1:], weights=None, preprocessing=_TRAINED, dropout=_DROPOUT
+        source.num_classes, source.x_train.shape[1:], weights=None, preprocessing=TRAINED, dropout=_DROPOUT
     )
     return transfer.pretrain(
-        _with_normalization(plain),
+        with_normalization(plain),
         source,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
@@ -59,7 +59,7 @@ def train(settings: Settings, path: Path | None = None) -> tuple[keras.Model, di
         augment=random_flip_crop(),
         counts=(None, settings.validation_count, None),
         seed=settings.seed,
-        finish=lambda model: _with_shipped_preprocessing(_without_normalization(model, plain)),
+        finish=lambda model: with_shipped_preprocessing(without_normalization(model, plain)),
         path=path,
         dtype="float16",
         without=_HEAD,
@@ -88,7 +88,7 @@ def pretrain(name: str = STAND_IN, folder: Path = weights.PRETRAINED) -> dict:
     return train(Settings(), folder / f"{STAND_IN}.npz")[1]
 
 
-def _with_normalization(model: keras.Model) -> keras.Model:
+def with_normalization(model: keras.Model) -> keras.Model:
     """Return the network with batch normalisation before each ReLU: without, SqueezeNet hardly starts from scratch."""
 
     def call(layer: keras.Layer, *inputs, **options):
@@ -101,7 +101,7 @@ def _with_normalization(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, call_function=call)
 
 
-def _without_normalization(model: keras.Model, plain: keras.Model) -> keras.Model:
+def without_normalization(model: keras.Model, plain: keras.Model) -> keras.Model:
     """Fold each normalisation into its convolution, exactly, and return `plain` with the weights that come of it."""
     for layer in plain.layers:
         if layer.weights:
@@ -115,10 +115,10 @@ def _without_normalization(model: keras.Model, plain: keras.Model) -> keras.Mode
     return plain
 
 
-def _with_shipped_preprocessing(model: keras.Model) -> keras.Model:
+def with_shipped_preprocessing(model: keras.Model) -> keras.Model:
     """Return the same function of raw images, preprocessed as the published weights expect it."""
     kernel, bias = model.get_layer("conv1").get_weights()
     twin = squeezenet(model.output_shape[-1], model.input_shape[1:], weights=None, preprocessing=SHIPPED)
     twin.set_weights(model.get_weights())
-    twin.get_layer("conv1").set_weights(converted(kernel, bias, _TRAINED, SHIPPED))
+    twin.get_layer("conv1").set_weights(converted(kernel, bias, TRAINED, SHIPPED))
     return twin
