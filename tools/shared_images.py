@@ -1,7 +1,9 @@
-"""Which images of STL-10 and CIFAR-10 has the source of report 003 seen: `python -m tools.shared_images`, once.
+"""Which images of the targets has their source seen: `python -m tools.shared_images`, once.
 
-Writes `results/overlaps.json` and, if asked, a sheet of the pairs for the eye. The source was trained on all 500 images
-of each class of Tiny ImageNet; those that can be had here (`tinyimagenet32`) may be fewer, so that more may be shared.
+Writes `results/overlaps.json` and, if asked, a sheet of the pairs for the eye. The source of report 003 was trained on
+all 500 images of each class of Tiny ImageNet; those that can be had here (`tinyimagenet32`) may be fewer, so that more
+may be shared. The sources of reports 000 and 004 were trained on ImageNet, of which Tiny ImageNet is the part that can
+be had: a twentieth at most, so that little is said where no pair is found.
 """
 
 import argparse
@@ -14,13 +16,14 @@ from PIL import Image
 
 from tlkeras import data
 from tlkeras._files import write_json
+from tlkeras.data.images import ImageTree
 from tlkeras.experiments import environment
 from tlkeras.models.resnet32 import FEATURES
 from tlkeras.reports.l2t import images
 from tlkeras.reports.l2t.claims import SHARED_IMAGES
 from tlkeras.transfer.features import SHARED, compiled_forward, pooled_model
 
-SOURCE, TARGETS = "tinyimagenet32", ("stl10", "cifar10")
+SOURCE, TARGETS = "tinyimagenet32", ("stl10", "cifar10", "hymenoptera")
 # (distance of pixels, of features) below which a pair may show one photograph: cut differently, or with little in it
 # that this network knows. By eye, of the first kind five pairs of six of STL-10 do, and one of three of CIFAR-10.
 RULES = ((0.4, 0.1), (0.1, 0.2))
@@ -30,8 +33,8 @@ def pairs(name: str) -> list[dict]:
     """Return the pairs of a target and the source's images: where they lie, their labels, both distances."""
     base = pooled_model(images.source(), FEATURES[-1:])
     forward = compiled_forward(base)
-    sets = [images.small(each) for each in (name, SOURCE)]
-    joined = [np.concatenate([parts[split][0] for split in ("train", "test")]) for parts in sets]
+    sets = [small(each) for each in (name, SOURCE)]
+    joined = [np.concatenate([x for x, _ in parts.values()]) for parts in sets]
     found = data.overlaps(
         *joined,
         largest=max(pixels for pixels, _ in RULES),
@@ -49,16 +52,25 @@ def pairs(name: str) -> list[dict]:
     return rows
 
 
+def small(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return images uint8 `(n, 32, 32, 3)` and labels `(n,)` by split; of photographs the middle squares."""
+    found = images.target(name)
+    if isinstance(found, ImageTree):
+        return {split: found.arrays(split, images.SIDE) for split in found.images}
+    return images.small(name)
+
+
 def _place(name: str, parts: dict, number: int) -> tuple[str, int, str]:
     """Return split, number in it, and class of an image by its number among all."""
-    count = len(parts["train"][1])
-    split, number = ("train", number) if number < count else ("test", number - count)
+    ends = np.cumsum([len(labels) for _, labels in parts.values()])
+    place = int(np.searchsorted(ends, number, side="right"))
+    split, number = list(parts)[place], number - int(ends[place - 1] if place else 0)
     return split, number, str(images.target(name).class_names[int(parts[split][1][number])])
 
 
 def sheet(name: str, rows: Sequence[dict], columns: int = 16) -> Image.Image:
     """Return an image of the pairs, the target's above the source's."""
-    target, source = images.small(name), images.small(SOURCE)
+    target, source = small(name), small(SOURCE)
     tiles = [
         np.concatenate([target[row["split"]][0][row["image"]], source[row["source_split"]][0][row["source_image"]]])
         for row in rows

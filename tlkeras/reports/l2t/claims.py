@@ -252,12 +252,13 @@ def _without(own: Runs, shared: Mapping[str, Mapping[str, Sequence[int]]]) -> di
 
 
 def load_shared(path: Path = SHARED_IMAGES) -> dict[str, dict[str, list[int]]]:
-    """Return the images that targets share with the source's training images, by data set and split ("train", "test").
+    """Return the images that the report's targets share with the source's training images, by data set and split.
 
     They are those of `results/overlaps.json`, which `python -m tools.shared_images` writes.
     """
     stored = json.loads(path.read_text(encoding="utf-8"))["pairs"]
-    seen = {name: [row for row in rows if row["source_split"] == "train"] for name, rows in stored.items()}
+    own = {name: rows for name, rows in stored.items() if name in SIZES}
+    seen = {name: [row for row in rows if row["source_split"] == "train"] for name, rows in own.items()}
     return {
         name: {split: sorted({row["image"] for row in rows if row["split"] == split}) for split in ("train", "test")}
         for name, rows in seen.items()
