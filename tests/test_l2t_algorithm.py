@@ -12,6 +12,7 @@ from l2t_helpers import PAIRS, images, networks, start
 
 from tlkeras.l2t import LearningToTransfer, Settings
 from tlkeras.l2t import algorithm as l2t
+from tlkeras.l2t.plan import ADAM_EPSILON
 
 GOLDEN = Path(__file__).parent / "golden"
 ODD = Settings(beta=0.7, lookahead=2, momentum=0.8, weight_decay=0.03, meta_rate=0.02, meta_decay=0.3)
@@ -197,7 +198,7 @@ def test_adam_corrects_both_moments_and_adds_epsilon_after_that():
     mean, square = 0.9 * 2e-8 + 0.1 * gradient, 0.999 * 9e-16 + 0.001 * gradient**2
     step = 0.01 * (mean / (1 - 0.9**3)) / (math.sqrt(square / (1 - 0.999**3)) + 1e-8)
     close([*first, *second, *weights], [[mean], [square], [1e-7 - step]], 1e-10)
-    assert step == pytest.approx(1.8e-3, rel=0.05) and l2t.ADAM_EPSILON == 1e-8
+    assert step == pytest.approx(1.8e-3, rel=0.05) and ADAM_EPSILON == 1e-8
 
 
 def test_adam_counts_in_double_precision():

@@ -76,7 +76,7 @@ def _faults(reports: Mapping[str, Report], place: Path, run: Run) -> Iterator[tu
         yield "orphaned", "no report has this arm"
         return
     report = reports[run.report]
-    settings = _settings(report, run)
+    settings = report.completed(run.arm, run.settings)
     if all(settings != as_stored(report.settings(run.arm, name)) for name in PROFILES):
         now = as_stored(report.settings(run.arm, run.profile if run.profile in PROFILES else "paper"))
         other = sorted(name for name in settings.keys() | now.keys() if settings.get(name) != now.get(name))
@@ -85,16 +85,12 @@ def _faults(reports: Mapping[str, Report], place: Path, run: Run) -> Iterator[tu
         yield "altered", "the folder was named by other settings, data or weights"
 
 
-def _settings(report: Report, run: Run) -> dict:
-    return report.completed(run.arm, run.settings)
-
-
 def _groups(reports: Mapping[str, Report], readable: Mapping[Path, Run]) -> dict[tuple[str, str, str], list[Path]]:
     """Return the places of the runs of today's arms, by report, arm and settings."""
     groups: dict[tuple[str, str, str], list[Path]] = {}
     for place, run in readable.items():
         if run.report in reports and run.arm in reports[run.report].arms:
-            settings = json.dumps(_settings(reports[run.report], run), sort_keys=True)
+            settings = json.dumps(reports[run.report].completed(run.arm, run.settings), sort_keys=True)
             groups.setdefault((run.report, run.arm, settings), []).append(place)
     return groups
 

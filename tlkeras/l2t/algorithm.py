@@ -24,11 +24,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tlkeras.l2t.plan import Settings
+from tlkeras.l2t.plan import ADAM_DECAYS, ADAM_EPSILON, SMALLEST, Settings
 from tlkeras.l2t.state import Ahead, Batch, Outcome, Parts, State, Tensors
 
-_ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # Kingma and Ba 2015, arXiv:1412.6980
-_SMALLEST = 1e-30  # a probability whose logarithm is taken
 _ZERO = tf.UnconnectedGradients.ZERO
 
 
@@ -207,7 +205,7 @@ def adam(
         step: number of this step, from 1 up.
         settings: rate and decay.
     """
-    first_decay, second_decay = _ADAM_DECAYS
+    first_decay, second_decay = ADAM_DECAYS
     gradients = [g + settings.meta_decay * w for g, w in zip(gradients, weights, strict=True)]
     first = [first_decay * m + (1 - first_decay) * g for m, g in zip(moments[0], gradients, strict=True)]
     second = [second_decay * m + (1 - second_decay) * tf.square(g) for m, g in zip(moments[1], gradients, strict=True)]
@@ -234,6 +232,6 @@ def matching_loss(weighting: Tensors, errors: Tensors) -> tf.Tensor:
 
 def cross_entropy(outputs: tf.Tensor, labels: tf.Tensor, logits: bool) -> tf.Tensor:
     """Return L_org: the mean cross-entropy (nats) of logits or probabilities `(batch, classes)`."""
-    logarithms = tf.nn.log_softmax(outputs) if logits else tf.math.log(tf.maximum(outputs, _SMALLEST))
+    logarithms = tf.nn.log_softmax(outputs) if logits else tf.math.log(tf.maximum(outputs, SMALLEST))
     chosen = tf.one_hot(labels, outputs.shape[-1], dtype=outputs.dtype)
     return -tf.reduce_mean(tf.reduce_sum(chosen * logarithms, axis=-1))

@@ -22,14 +22,22 @@ from tlkeras.data.splits import check_labelled
 from tlkeras.l2t.matching import Matching
 from tlkeras.l2t.metanets import MetaNetworks
 from tlkeras.l2t.network import Network
-from tlkeras.l2t.plan import History, NonFiniteLossError, Plan, Settings, averaged, culprits
+from tlkeras.l2t.plan import (
+    ADAM_DECAYS,
+    ADAM_EPSILON,
+    SMALLEST,
+    History,
+    NonFiniteLossError,
+    Plan,
+    Settings,
+    averaged,
+    culprits,
+)
 from tlkeras.l2t.state import Ahead, Batch, Outcome, Parts, State, Tensor, Tensors, check_stored, named
 
 if TYPE_CHECKING:
     from tlkeras.l2t.training import LearningToTransfer
 
-_ADAM_DECAYS, _ADAM_EPSILON = (0.9, 0.999), 1e-8  # Kingma and Ba 2015, arXiv:1412.6980
-_SMALLEST = 1e-30  # a probability whose logarithm is taken
 _PRECISIONS = ("float32", "tensorfloat32")
 _SCORED_AT_ONCE = 500  # validation images
 
@@ -142,15 +150,15 @@ def _adam(
     weights: Tensors, moments: tuple[Tensors, Tensors], gradients: Tensors, step: Tensor, settings: Settings
 ) -> tuple[Tensors, tuple[Tensors, Tensors]]:
     """Return weights and both moments after a step of Adam, its decay in the gradient; see `algorithm.adam`."""
-    first_decay, second_decay = _ADAM_DECAYS
+    first_decay, second_decay = ADAM_DECAYS
     gradients = tree.map(lambda g, w: g + settings.meta_decay * w, gradients, weights)
     first = tree.map(lambda m, g: first_decay * m + (1 - first_decay) * g, moments[0], gradients)
     second = tree.map(lambda m, g: second_decay * m + (1 - second_decay) * jnp.square(g), moments[1], gradients)
     # 1 - decay**step to all digits, in float32 too
-    first_share, second_share = (-jnp.expm1(step * np.log(decay)) for decay in _ADAM_DECAYS)
+    first_share, second_share = (-jnp.expm1(step * np.log(decay)) for decay in ADAM_DECAYS)
 
     def moved(weight: Tensor, m: Tensor, v: Tensor) -> Tensor:
-        step = settings.meta_rate / first_share * m / (jnp.sqrt(v / second_share) + _ADAM_EPSILON)
+        step = settings.meta_rate / first_share * m / (jnp.sqrt(v / second_share) + ADAM_EPSILON)
         return weight - step.astype(weight.dtype)
 
     return tree.map(moved, weights, first, second), (first, second)
@@ -165,7 +173,7 @@ def forward(parts: Parts, weights: Tensors, statistics: Tensors, batch: Batch) -
 
 def _cross_entropy(outputs: Tensor, labels: Tensor, logits: bool) -> Tensor:
     """Return L_org: the mean cross-entropy (nats) of logits or probabilities `(batch, classes)`."""
-    logarithms = jax.nn.log_softmax(outputs) if logits else jnp.log(jnp.maximum(outputs, _SMALLEST))
+    logarithms = jax.nn.log_softmax(outputs) if logits else jnp.log(jnp.maximum(outputs, SMALLEST))
     return -jnp.take_along_axis(logarithms, labels[:, None], -1).mean()
 
 

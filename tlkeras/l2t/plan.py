@@ -13,6 +13,8 @@ from tlkeras import data
 from tlkeras.l2t.state import Parts
 
 History = dict[str, list]
+ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # of the meta-networks; Kingma and Ba 2015, arXiv:1412.6980
+SMALLEST = 1e-30  # a probability whose logarithm is taken
 
 
 class NonFiniteLossError(RuntimeError):

@@ -88,7 +88,7 @@ def channel(layer: str, channels: Sequence[int] | int | None = None) -> Objectiv
         return chosen(ops.mean(activations, places), targets)
 
     name = f"channels of a convolutional layer ({layer!r})"
-    return _of(Term(name, measure, _up_to(layer), _indices(channels, 1), (-1,), (3, 4, 5)))
+    return _of(Term(name, measure, functools.partial(activations, name=layer), _indices(channels, 1), (-1,), (3, 4, 5)))
 
 
 def class_logit(classes: Sequence[int] | int | None = None) -> Objective:
@@ -156,10 +156,6 @@ def _waking_relu(inputs: Tensor) -> tuple[Tensor, Forward]:
 
 def _of(term: Term) -> Objective:
     return Objective(((1.0, term),))
-
-
-def _up_to(layer: str) -> Source:
-    return functools.partial(activations, name=layer)
 
 
 def chosen(values: Tensor, targets: Tensor) -> Tensor:

@@ -109,7 +109,6 @@ def train(arm: Settings, seed: int) -> tuple[keras.Model, History, list[list[flo
         The model with the weights that are kept, the curves, the log-odds of class 1 of each validation image after
         each epoch, and the epoch by which the classifier had collapsed, or None.
     """
-
     keras.utils.set_random_seed(seed)
     model, held_out = build(arm.network, arm), photographs.validation(arm)
     log_odds: list[list[float]] = []

@@ -80,7 +80,11 @@ def findings(runs: Runs) -> list[dict]:
     ]
     cells = [cell for cell in cells if runs.have(cell[2])]
     claims = [
-        Claim(f"L2T-www against L2T-ww, {dataset}, {count} images of a class", ((*pair, ACCURACY),), _expected(p))
+        Claim(
+            f"L2T-www against L2T-ww, {dataset}, {count} images of a class",
+            ((*pair, ACCURACY),),
+            NO_DIFFERENT if p is None else BETTER,
+        )
         for dataset, count, pair, _, p in cells
     ]
     unpaired = tables.comparison_rows(runs, [pair for _, _, pair, *_ in cells], ACCURACY, paired=False)
@@ -97,10 +101,6 @@ def findings(runs: Runs) -> list[dict]:
         }
         for (dataset, count, pair, difference, p), row, other in zip(cells, judge(runs, claims), unpaired, strict=True)
     ]
-
-
-def _expected(printed_p: float | None) -> str:
-    return NO_DIFFERENT if printed_p is None else BETTER
 
 
 def _differences(dataset: str) -> list[float]:

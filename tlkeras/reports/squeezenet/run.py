@@ -80,7 +80,6 @@ def run(arm: Settings, seed: int) -> Result:
         Metrics of the epoch with the best validation accuracy: accuracy (0..1) and loss (nats) on the test images,
         the validation accuracy, which epoch that was, and whether the classifier collapsed; and the curves.
     """
-
     cut = parts(arm)
     keras.utils.set_random_seed(seed)
     model = build(arm)

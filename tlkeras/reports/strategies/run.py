@@ -56,7 +56,6 @@ def _run_quadrant(arm: Quadrant, seed: int) -> Result:
         Metrics after the last epoch: accuracy (0..1) and loss (nats) on the test images, accuracy on the training
         images, and whether the classifier collapsed; and the curves.
     """
-
     parts = cut(arm.dataset, arm.per_class, arm.test_count, seed)
     keras.utils.set_random_seed(seed)
     model = build_quadrant(arm, parts["train"][0].shape[1:])
@@ -108,7 +107,6 @@ def _run_rate(arm: Rate, seed: int) -> Result:
         after the batch-norm statistics were recalibrated on letters (what the weights alone still know); and
         `moved_LAYER`, how far each layer's trained weights moved, relative to where they were.
     """
-
     digits, letters = target(_TARGET), target(_SOURCE)
     count = arm.train_per_class * digits.num_classes
     drawn = data.splits.few_shot(digits.y_train, count, seed=seed, balanced=True, num_classes=digits.num_classes)
@@ -127,7 +125,8 @@ def _run_rate(arm: Rate, seed: int) -> Result:
     history = finetune(model, train, None, phases, seed=seed, batch_size=arm.batch_size)
     test_letters = (letters.x_test[: arm.test_count], letters.y_test[: arm.test_count])
     both = freezing.with_old_head(model, source, _TOMINET_HEAD)
-    metrics = dict(zip(("test_loss", "test_accuracy"), _on_digits(model, arm), strict=True))
+    test_loss, test_accuracy = evaluate(model, digits.x_test[: arm.test_count], digits.y_test[: arm.test_count])
+    metrics = {"test_loss": test_loss, "test_accuracy": test_accuracy}
     metrics["source_accuracy_before"] = evaluate(source, *test_letters)[1]
     metrics["source_accuracy"] = evaluate(both, *test_letters)[1]
     recalibrate(both, letters.x_train[:5_000])
@@ -135,12 +134,6 @@ def _run_rate(arm: Rate, seed: int) -> Result:
     moves = freezing.relative_moves(before, model)
     metrics |= {f"moved_{name}": move for name, move in moves.items() if name != _TOMINET_HEAD}  # the head is new
     return Result(metrics, history.curves(), {"draw": data.fingerprint(*train)})
-
-
-def _on_digits(model, arm: Rate) -> tuple[float, float]:
-
-    digits = target(_TARGET)
-    return evaluate(model, digits.x_test[: arm.test_count], digits.y_test[: arm.test_count])
 
 
 def _base(arm: FrozenFeatures, shape: tuple[int, int, int]) -> keras.Model:

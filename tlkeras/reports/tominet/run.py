@@ -103,7 +103,6 @@ def run(arm: Settings, seed: int) -> Result:
         Metrics after the last epoch: accuracy (0..1) on training, validation and test digits, test loss (nats), and the
         same after the batch-norm statistics were recalibrated on the training digits; and the curves.
     """
-
     cut = parts(arm, seed)
     if arm.source_count:
         source_weights(source_settings(arm))  # before the seed is set: it is trained in the first run alone
