@@ -11,7 +11,7 @@ from tlkeras.l2t import LearningToTransfer
 from tlkeras.l2t.algorithm import iteration
 from tlkeras.l2t.fast import FastMatching, derivatives, winograd
 from tlkeras.l2t.fast import matching as distances
-from tlkeras.l2t.fast.folding import folded
+from tlkeras.l2t.fast.network import folded
 from tlkeras.models import vgg9
 from tlkeras.models.batch_normalization import BatchNormalization
 

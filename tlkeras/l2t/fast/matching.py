@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tlkeras.l2t.fast import derivatives
-from tlkeras.l2t.fast.folding import folded
+from tlkeras.l2t.fast.network import folded
 from tlkeras.l2t.matching import Matching, Pair, region_weights, resized
 from tlkeras.l2t.metanets import MetaNetworks
 from tlkeras.l2t.state import Tensors
