@@ -13,7 +13,7 @@ from tlkeras.l2t.metanets import MetaNetworks
 from tlkeras.l2t.state import Tensors
 
 
-class Group(NamedTuple):
+class _Group(NamedTuple):
     """All pairs of one layer of the target: they are computed together, their channels side by side."""
 
     target: str
@@ -42,7 +42,7 @@ class FastMatching(Matching):
         for layer, (height, width, _) in self.target_shapes.items():
             members = tuple(number for number, pair in enumerate(self.pairs) if pair[1] == layer)
             channels = tuple(self.source_shapes[self.pairs[number][0]][2] for number in members)
-            self.groups.append(Group(layer, height, width, members, channels))
+            self.groups.append(_Group(layer, height, width, members, channels))
 
     def extractor(self, source: keras.Model) -> keras.Model:
         """Return a model of the source's matched maps, its batch normalisation folded into the convolutions."""
@@ -52,12 +52,12 @@ class FastMatching(Matching):
         """Return what each group is matched with: the source's maps, resized, their channels side by side."""
         return [self._goal(group, features) for group in self.groups]
 
-    def _goal(self, group: Group, features: dict[str, tf.Tensor]) -> Goal:
+    def _goal(self, group: _Group, features: dict[str, tf.Tensor]) -> Goal:
         parts = [resized(features[self.pairs[k][0]], group.height, group.width) for k in group.pairs]
         maps = tf.concat([tf.reshape(x, (-1, group.height * group.width, x.shape[-1])) for x in parts], axis=-1)
         return with_products(maps) if self._by_products(group) else Goal(maps)
 
-    def _by_products(self, group: Group) -> bool:
+    def _by_products(self, group: _Group) -> bool:
         return not self.by_region and self.target_shapes[group.target][2] < sum(group.channels)
 
     def errors(self, features: Tensors, branches: Tensors, goals: Sequence[Any]) -> Tensors:
@@ -67,7 +67,7 @@ class FastMatching(Matching):
             for group, x, goal in zip(self.groups, features, goals, strict=True)
         ]
 
-    def _group_errors(self, group: Group, x: tf.Tensor, branches: Tensors, goal: Goal) -> tf.Tensor:
+    def _group_errors(self, group: _Group, x: tf.Tensor, branches: Tensors, goal: Goal) -> tf.Tensor:
         kernel = tf.concat([branches[2 * k] for k in group.pairs], axis=1)
         bias = tf.concat([branches[2 * k + 1] for k in group.pairs], axis=0)
         x = tf.reshape(x, (-1, group.height * group.width, x.shape[-1]))

@@ -101,7 +101,7 @@ REDUCED: dict[str, dict] = {
 SEEDS = {"smoke": 2, "quick": 3, "paper": 30}
 
 
-def seeds(arm: Settings, profile_name: str) -> int:
+def _seeds(arm: Settings, profile_name: str) -> int:
     """Return the number of runs of an arm: ten at most of a source network of another seed, and of one draw."""
     few = arm.source_seed or arm.draw is not None
     return min(SOURCE_DRAWS, SEEDS[profile_name]) if few else SEEDS[profile_name]
@@ -115,7 +115,7 @@ REPORT = Report(
     reference=REFERENCE,
     highlights=(*PLAIN, *IMPROVED, "letters_best_balanced", *EQUAL),
     headline=("test_accuracy", "test_accuracy_recalibrated"),
-    seeds=seeds,
+    seeds=_seeds,
     reduced=ByProfile(REDUCED),
     inputs=Deferred(RUN, "inputs"),
     run=Deferred(RUN, "run"),
