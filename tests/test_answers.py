@@ -1,11 +1,13 @@
 """The box of a notebook says what the recorded runs say, and which machine was measured."""
 
+import re
+
 import nbformat
 import pytest
 
 from tlkeras.experiments.runs import Runs
 from tlkeras.reports import answers
-from tools import conclusions, fork
+from tools import conclusions, fork, notebooks
 
 NOTEBOOKS = sorted((fork.ROOT / "notebooks").glob("*.ipynb"))
 BOX = answers.Box("Which?", "This, at a < b.", "5 runs", "2", "CPU, 2 cores")
@@ -57,3 +59,19 @@ def test_a_notebook_opens_with_its_box_and_ends_with_three_folded_solutions(path
     solved = [cell for cell in cells if "hide-input" in cell.metadata.get("tags", [])]
     assert len(solved) == 3 and all(cell.metadata["jupyter"]["source_hidden"] for cell in solved)
     assert set(map(id, solved)) <= {id(cell) for cell in cells[-7:]}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_the_box_of_a_notebook_tells_the_recorded_minutes(path):
+    stored = nbformat.read(path, as_version=4)
+    told = answers.minutes(path.stem, answers.measured())
+    (box,) = [cell for cell in stored.cells if "answers.box(" in cell.source]
+    assert told in box.outputs[0].data["text/html"] and told in box.outputs[0].data["text/plain"]
+    assert notebooks.timed(stored, path.stem) == nbformat.read(path, as_version=4)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_is_read_in_ten_minutes(path):
+    texts = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    prose = re.sub(r"```.*?```|`[^`]*`|\[!\[.*?\]\(.*?\)\]\(.*?\)|^\|.*$", "", "\n".join(texts), flags=re.S | re.M)
+    assert len(prose.split()) <= 1_000

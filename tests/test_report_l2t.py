@@ -300,6 +300,10 @@ def test_peers_and_ablations_are_compared_once_they_have_runs():
     runs = made("stl10_10_ufm", noise(0)) + made("stl10_10_ww", noise(1)) + made("stl10_10_sp", 0.1 + noise(2))
     assert [(row["first"], row["verdict"]) for row in claims.peers(runs)] == [("stl10_10_sp", "first better")]
     assert claims.ablations(runs) == []
+    said = {row["what"]: row for row in claims.beside(runs)}
+    assert said["STL-10, 10 of a class"]["recorded"] == "similarity-preserving"
+    assert said["CIFAR-10, 10 of a class"]["not_recorded"].startswith("the source, fine-tuned; attention transfer; ")
+    assert said["imitation of fixed pairs"]["not_recorded"] == "10 of 10 monotone maps"
     maps = [made(arm, place / 100 + noise(place)) for place, arm in enumerate(a for a in ABLATIONS if "_map_" in a)]
     runs = sum(maps, runs + made("stl10_10_ww_fixed", noise(3)))
     rows = {row["first"].removeprefix("stl10_10_"): row for row in claims.ablations(runs)}

@@ -237,12 +237,19 @@ def test_later_strategies_are_judged_against_the_advised_one():
     rows = claims.later_rows(runs)
     found = {row["strategy"]: (row["verdict"], row["n"]) for row in rows}
     assert found == {
+        "lp_ft": ("did not hold", 5),
         "l2_sp": ("did not hold", 5),
         "mixup": ("held", 5),
         "surgical_2": ("not decided: n too small", 2),
     }
     assert {(row["quadrant"], row["target"], row["size"]) for row in rows} == {(4, "cifar10", "small")}
-    assert rows[1]["difference"] == pytest.approx(0.8 - 0.7, abs=0.01)
+    assert rows[2]["difference"] == pytest.approx(0.8 - 0.7, abs=0.01)
+    told = claims.later_sentence(runs).splitlines()
+    assert told[0] == (
+        "quadrant 4 (CIFAR-10, small): mixup beat the advice; LP-FT, L2-SP did worse; "
+        "block 2 alone had too few draws to say"
+    )
+    assert told[1].startswith("none but LP-FT was run for STL-10, small; ")
 
 
 def test_the_rule_is_rewritten_by_the_best_and_those_that_are_no_worse():

@@ -60,6 +60,8 @@ class Card:
         claims: the conclusions that it reports on.
         figure: address of a picture; None for none.
         alternative: what is read out in the place of the picture.
+        film: address of a picture that moves, in the place of the other where motion is welcome; None for none.
+        answer: a sentence, where there are no conclusions.
         data: what was used, as the notebook printed it.
         facts: HTML, a line on how the notebook went; empty for none.
         error: why it failed; None where it did not.
@@ -71,6 +73,8 @@ class Card:
     claims: Sequence[Conclusion] = ()
     figure: str | None = None
     alternative: str = ""
+    film: str | None = None
+    answer: str = ""
     data: str = ""
     facts: str = ""
     error: str | None = None
@@ -83,6 +87,7 @@ def draw(card: Card) -> str:
         f'<p class="label">{html.escape(card.label)}</p>' if card.label else "",
         f'<h2><a href="{page}">{title}</a></h2>',
         _claims(card.claims),
+        f"<p>{html.escape(card.answer)}</p>" if card.answer and not card.claims else "",
         *(f'<p class="stand-in">Not the real data: {html.escape(line)}</p>' for line in stand_ins(card.data)),
         f'<p class="error">{html.escape(card.error)}</p>' if card.error else "",
         f'<p class="facts">{card.facts}</p>' if card.facts else "",
@@ -137,6 +142,23 @@ def best_figure(notebook: NotebookNode, stem: str) -> Figure | None:
     return next(iter(wanted or found), None)
 
 
+def film(notebook: NotebookNode) -> str:
+    """Return the first picture of a notebook that moves, a GIF in base64; empty where there is none."""
+    found = (output.data["image/gif"] for output in _outputs(notebook) if "image/gif" in output.get("data", {}))
+    return next(found, "").replace("\n", "")
+
+
+def answer(notebook: NotebookNode) -> str:
+    """Return the answer in the box of a notebook; empty where it has none."""
+    texts = ("".join(output.get("data", {}).get("text/html", "")) for output in _outputs(notebook))
+    found = (re.search(r">Answer</th><td[^>]*>(.*?)</td>", text) for text in texts)
+    return next((html.unescape(match[1]) for match in found if match), "")
+
+
+def _outputs(notebook: NotebookNode) -> Iterator[NotebookNode]:
+    return (output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs)
+
+
 def described(notebook: NotebookNode) -> list[tuple[NotebookNode, str]]:
     """Return each code cell with the heading that it stands under."""
     return [(cell, heading) for heading, cell in _headed(notebook)]
@@ -165,7 +187,10 @@ def _pictures(cell: NotebookNode) -> Iterator[str]:
 def _picture(card: Card) -> str:
     if card.figure is None:
         return '<div class="figure"></div>'
-    image = f'<img src="{html.escape(card.figure)}" alt="{html.escape(card.alternative)}" loading="lazy">'
+    image = f'<img src="{html.escape(card.film or card.figure)}" alt="{html.escape(card.alternative)}" loading="lazy">'
+    if card.film:
+        still = f'<source media="(prefers-reduced-motion: reduce)" srcset="{html.escape(card.figure)}">'
+        image = f"<picture>{still}{image}</picture>"
     return f'<a class="figure" href="{html.escape(card.page)}" tabindex="-1">{image}</a>'
 
 

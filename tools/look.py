@@ -143,7 +143,7 @@ def _wrong(view: Any, page: Path, shot: Path, known: dict[Path, set[str]]) -> li
     keys = list(_unreachable(view))
     height = min(view.evaluate("document.documentElement.scrollHeight"), TALLEST)
     view.set_viewport_size({"width": view.viewport_size["width"], "height": height})
-    view.evaluate("scrollTo(0, 0)")
+    view.evaluate("document.activeElement.blur(), scrollTo(0, 0)")
     view.screenshot(path=str(shot))
     return told + keys
 

@@ -31,6 +31,8 @@ from tools import cards
 TEMPLATE = Path(__file__).with_name("pages") / "index.html"
 # What nbconvert says of each figure.
 SILENT = re.compile(r'alt="No description has been provided for this image"(?=[^>]*src="data:image/png)')
+# What stands around the minutes of a box, as text and as HTML.
+MINUTES = re.compile(r"(minutes='|>Minutes</th><td[^>]*>)[^'<]*('|</td>)")
 # A cell tagged `hide-input` is folded with what it prints: the solution of an exercise.
 FOLDED = """{%- extends 'lab/index.html.j2' -%}
 {%- block codecell -%}
@@ -55,6 +57,8 @@ class Outcome:
     error: str | None  # one line; None: passed
     data_used: str  # what the cells tagged `data-used` printed
     figure: cards.Figure | None
+    film: str = ""  # a picture that moves, GIF in base64
+    answer: str = ""  # of its box
 
     @property
     def passed(self) -> bool:
@@ -111,7 +115,8 @@ def execute(path: Path, target: Path, profile: str = "quick", timeout: int | Non
     seconds = time.monotonic() - started
     write_text(target, nbformat.writes(notebook) + "\n")
     figure = cards.best_figure(notebook, path.stem)
-    return Outcome(path, target, title(notebook), profile, seconds, error, data_used(notebook), figure)
+    beside = figure, cards.film(notebook), cards.answer(notebook)
+    return Outcome(path, target, title(notebook), profile, seconds, error, data_used(notebook), *beside)
 
 
 def render(path: Path) -> str:
@@ -138,6 +143,20 @@ def index_page(outcomes: Sequence[Outcome]) -> str:
     page = Template(TEMPLATE.read_text(encoding="utf-8"))
     style = cards.STYLE.read_text(encoding="utf-8")
     return page.substitute(style=style, summary=html.escape(summary), cards="\n".join(map(_card, outcomes)))
+
+
+def timed(notebook: NotebookNode, stem: str) -> NotebookNode:
+    """Return a notebook whose box tells the recorded minutes, which are known when its last cell has run.
+
+    Args:
+        notebook: with its outputs.
+        stem: of its file.
+    """
+    told = answers.minutes(stem, answers.measured())
+    for cell in _code(notebook):
+        for output in cell.outputs if "answers.box(" in cell.source else ():
+            output.data = {kind: MINUTES.sub(rf"\g<1>{told}\g<2>", text) for kind, text in output.data.items()}
+    return notebook
 
 
 def title(notebook: NotebookNode) -> str:
@@ -197,10 +216,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing or not paths:
         parser.error(f"expected notebooks that exist. Received: {', '.join(missing) or 'an empty notebooks folder'}")
     outcomes = run_all(paths, options.output, named_profile(options.profile), options.timeout, options.in_place)
-    for outcome in outcomes if options.record else ():
+    if options.record:
         startup.quiet_start()  # the device is asked for with TensorFlow
-        if outcome.passed:
+        for outcome in filter(lambda outcome: outcome.passed, outcomes):
             answers.record(outcome.source.stem, outcome.profile, outcome.seconds)
+            if options.in_place:
+                write_text(outcome.source, nbformat.writes(timed(read(outcome.source), outcome.source.stem)) + "\n")
     passed = sum(outcome.passed for outcome in outcomes)
     print(f"{passed} of {len(outcomes)} passed: {options.output / 'index.html'}")
     return int(passed < len(outcomes))
@@ -259,6 +280,8 @@ def _card(outcome: Outcome) -> str:
             claims=cards.claims_of(outcome.source.stem),
             figure=outcome.figure.address if outcome.figure else None,
             alternative=outcome.figure.alternative if outcome.figure else "",
+            film=f"data:image/gif;base64,{outcome.film}" if outcome.film else None,
+            answer=outcome.answer,
             data=outcome.data_used or "No data reported.",
             facts=f"{went} · {html.escape(outcome.source.name)}",
             error=outcome.error,

@@ -53,6 +53,7 @@ FILES = {
     "mutation": File("mutation.json", ("module",), "make mutation"),
     "traps": File("traps.json", ("trap",), "make traps"),
     "backends": File("backends.json", (), "python -m tools.backends"),
+    "upstream": File("upstream.json", (), "python -m tools.upstream"),
 }
 PAIRS = ("overlaps.json",)  # which image is which: no results
 BESIDE = ("date", "device", "versions", "commit")  # where and when, of any record

@@ -11,7 +11,7 @@ from tlkeras.experiments import environment, runs, tables
 from tlkeras.experiments.report import Report
 from tlkeras.models.records import RECORDS as BACKBONES
 from tlkeras.reports import REPORTS
-from tools import backends, conclusions, forest, reliability, remaining, traps
+from tools import backends, conclusions, forest, reliability, remaining, traps, upstream
 from tools.markdown import markdown_table
 
 ROOT = environment.REPOSITORY
@@ -136,6 +136,7 @@ PAGES = {  # file -> its generated blocks
     DATA_PAGE: {"datasets": datasets, "weights": weights},
     backends.PAGE: {"backends": spread},
     reliability.PAGE: {"reliability": reliability.summary, "trials": reliability.details},
+    upstream.PAGE: {"printed": upstream.printed, "mended": upstream.printed_mended},
     traps.PAGE: {"traps_summary": traps.summary, "traps": traps.table},
 }
 

@@ -28,6 +28,7 @@ ROOT = readme.ROOT
 STATIC = Path(__file__).with_name("pages")
 # The pages of docs/, in this order.
 NUMBERS, REFERENCE = ("results", "speed", "reliability"), ("data", "commands", "backends", "glossary")
+WIDE = ("speed",)  # whose tables take the place of the contents beside them
 TITLE = "Five transfer-learning reports, put to the test"
 GROUPS = {  # the folder of the package that a public name lives in -> heading
     "data": "Load data",
@@ -51,6 +52,8 @@ SETTINGS: dict[str, Any] = {
     "extensions": ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"],
     "nb_execution_mode": "off",
     "nb_ipywidgets_js": {},
+    "nb_code_prompt_show": "Show the {type}",
+    "nb_code_prompt_hide": "Hide the {type}",
     "myst_enable_extensions": ["deflist"],
     "myst_heading_anchors": 3,
     "autodoc_typehints": "description",
@@ -84,7 +87,10 @@ def assemble(folder: Path) -> None:
         write_text(folder / page.relative_to(ROOT), document(page))
     stored = {path.stem: notebooks.read(path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
     for stem, notebook in stored.items():
-        _write_figure(static / f"{stem}.png", cards.best_figure(notebook, stem))
+        figure = cards.best_figure(notebook, stem)
+        for kind, picture in (("png", figure.png if figure else ""), ("gif", cards.film(notebook))):
+            if picture:
+                (static / f"{stem}.{kind}").write_bytes(b64decode(picture))
         write_text(folder / "notebooks" / f"{stem}.ipynb", nbformat.writes(prepared(notebook)))
     write_text(folder / "index.md", start_page(stored))
     write_text(folder / "numbers.md", numbers_page())
@@ -104,11 +110,15 @@ def build(source: Path, output: Path) -> int:
 
 
 def prepared(notebook: NotebookNode) -> NotebookNode:
-    """Return a notebook for the site: plain links for badges, and a text for each figure that is read out."""
+    """Return a notebook for the site: plain links for badges, a text for each figure, and its set-up folded away."""
     notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = cards.without_badges(cell.source)
+        elif "google.colab" in cell.source:
+            cell.metadata["tags"] = ["remove-cell"]
+        elif "answers.box(" in cell.source:  # the imports, above the box
+            cell.metadata["tags"] = ["hide-input"]
     for cell, heading in cards.described(notebook):
         alternative = cards.Figure("", heading).alternative
         cell.metadata["mystnb"] = {"image": {"alt": alternative}}
@@ -118,7 +128,10 @@ def prepared(notebook: NotebookNode) -> NotebookNode:
 def document(page: Path) -> str:
     """Return a page of docs/ as the site shows it: what leads to run files leads to the table of all numbers."""
     text = page.read_text(encoding="utf-8").replace("](../results)", "](../numbers.md)")
-    text = text if page.parent == ROOT / "docs" else f"---\norphan: true\n---\n{text}"  # reached by a link alone
+    if page.parent != ROOT / "docs":  # reached by a link alone
+        text = f"---\norphan: true\n---\n{text}"
+    if page.stem in WIDE:
+        text = f"---\nhtml_theme.sidebar_secondary.remove: true\n---\n{text}"
     return text.replace("<!-- speed:begin", f"{_raw(bars())}\n\n<!-- speed:begin")
 
 
@@ -242,13 +255,10 @@ def _card(stem: str, notebook: NotebookNode) -> cards.Card:
         claims=cards.claims_of(stem),
         figure=f"_static/{stem}.png" if figure else None,
         alternative=figure.alternative if figure else "",
+        film=f"_static/{stem}.gif" if cards.film(notebook) else None,
+        answer=cards.answer(notebook),
         data=notebooks.data_used(notebook),
     )
-
-
-def _write_figure(path: Path, figure: cards.Figure | None) -> None:
-    if figure:
-        path.write_bytes(b64decode(figure.png))
 
 
 def _raw(text: str) -> str:

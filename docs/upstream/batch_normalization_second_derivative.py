@@ -25,5 +25,6 @@ def along_v(function):  # its derivative in the direction of v
 
 
 for order, function in (("first", loss), ("second", along_v(loss))):
-    autodiff, differences = along_v(function)(x), (function(x + 0.003 * v) - function(x - 0.003 * v)) / 0.006
-    print(f"{backend}, {order} derivative: autodiff {float(autodiff):.3f}, finite differences {float(differences):.3f}")
+    both = along_v(function)(x), (function(x + 0.003 * v) - function(x - 0.003 * v)) / 0.006
+    autodiff, differences = (float(ops.convert_to_numpy(value)) for value in both)
+    print(f"{backend}, {order} derivative: autodiff {autodiff:.3f}, finite differences {differences:.3f}")

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from tlkeras.reports.l2t.settings import (
     ARMS,
     CHANGES,
     HALF_WIDTHS,
+    LABELS,
     MEANS,
     METHODS,
     P_VALUES,
@@ -45,8 +46,8 @@ def table(runs: Runs, dataset: str) -> list[dict]:
     """Lay one of tables 1 to 3 beside ours, and what the source does alone below.
 
     Returns:
-        Rows with per_class, method, reported (0..1, None where it cannot be read), reported_n, mean, ci_low, ci_high,
-        n (0 where nothing was run).
+        Rows with per_class, method, reported (0..1, None where it cannot be read), reported_n (None there), mean,
+        ci_low, ci_high, n (0 where nothing was run).
     """
     rows = []
     for count in SIZES[dataset]:
@@ -56,7 +57,7 @@ def table(runs: Runs, dataset: str) -> list[dict]:
             found = stats.summarize(values) if values else None
             row: dict = {"per_class": str(count), "method": method}
             row["reported"] = REFERENCE.get((arm, ACCURACY), {}).get("value")
-            row["reported_n"] = REPEATS
+            row["reported_n"] = REPEATS if row["reported"] is not None else None
             row |= {key: getattr(found, key, None) for key in ("mean", "ci_low", "ci_high")}
             rows.append(row | {"n": len(values)})
     return rows
@@ -194,6 +195,31 @@ def ablations(runs: Runs) -> list[dict]:
             pairs.append((name, "ww" if method == "ufm" else method))
     arms = [(arm_name(*ABLATED, first), arm_name(*ABLATED, second)) for first, second in pairs]
     return tables.comparison_rows(runs, [pair for pair in arms if runs.have(pair)], ACCURACY)
+
+
+def beside(runs: Runs) -> list[dict]:
+    """Say which arms beside the report's own were run: other methods at each size, and changes of one setting.
+
+    Returns:
+        Rows with what, recorded and not_recorded (labels, separated by semicolons).
+    """
+    groups = {
+        f"{LABELS[dataset]}, {count} of a class": [arm_name(dataset, count, name) for name in ("finetune", *PEERS)]
+        for dataset, count in RECORDED
+    }
+    groups["one change at a time"] = [arm for arm in ABLATIONS if "_map_" not in arm]
+    maps = [arm for arm in ABLATIONS if "_map_" in arm]
+    count = sum(runs.have([arm]) for arm in maps)
+    counted = {"what": "imitation of fixed pairs", "recorded": f"{count} of {len(maps)} monotone maps"}
+    rows = [{"what": what, "recorded": _named(runs, arms)} for what, arms in groups.items()]
+    lacking = [_named(runs, arms, False) for arms in groups.values()]
+    lacking.append(f"{len(maps) - count} of {len(maps)} monotone maps")
+    return [{**row, "not_recorded": text} for row, text in zip([*rows, counted], lacking, strict=True)]
+
+
+def _named(runs: Runs, arms: Iterable[str], recorded: bool = True) -> str:
+    """Return the labels of the arms that are recorded, or of those that are not, without their size."""
+    return "; ".join(LABELS[arm].split(" of a class, ")[-1] for arm in arms if runs.have([arm]) is recorded)
 
 
 def _recalibrated(runs: Runs, method: str) -> Runs:

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 import numpy as np
 
 from tlkeras.experiments import stats, tables
-from tlkeras.experiments.claims import Claim, judge
+from tlkeras.experiments.claims import HELD, NOT_CONTRADICTED, NOT_DECIDED, NOT_HELD, Claim, judge
 from tlkeras.experiments.runs import Runs
 from tlkeras.reports.strategies.settings import (
     BLOCKS,
     CELLS,
     FEATURE_ARMS,
+    LABELS,
     LATER,
     RATE_ARMS,
     SIMILAR,
@@ -22,6 +23,12 @@ from tlkeras.reports.strategies.settings import (
 from tlkeras.transfer.strategies import Advice, recommend
 
 ACCURACY = "test_accuracy"
+LATER_VERDICTS = {  # of a strategy that is laid beside the advised one
+    HELD: "beat the advice",
+    NOT_CONTRADICTED: "made no difference",
+    NOT_HELD: "did worse",
+    NOT_DECIDED: "had too few draws to say",
+}
 FEWEST = 5  # draws; the bootstrap interval of fewer is little more than their range
 
 
@@ -103,18 +110,18 @@ def strategy_rows(runs: Runs) -> list[dict]:
 def later_rows(runs: Runs) -> list[dict]:
     """Judge for each target and size whether a strategy of later papers is better than the advised one.
 
-    "direct", everything at once, is the other side of "lp_ft": the slides' "train_all" has the classifier trained first
-    in these arms, so that a "direct" that is worse speaks for the probe.
+    The slides' "train_all" has the classifier trained first in these arms, so it is "lp_ft"; "direct", everything at
+    once, is the other side of it: a "direct" that is worse speaks for the probe.
 
     Returns:
         Rows of `judge` with quadrant, target, size, strategy, accuracy before them; of strategies with runs, on the
         draws that both have.
     """
     found = [
-        (dataset, size, advice, strategy, arm_name(dataset, size, strategy), advised)
+        (dataset, size, advice, strategy, arm, advised)
         for dataset, size, advice, advised in _complete(runs)
-        for strategy in LATER
-        if runs.have([arm_name(dataset, size, strategy)])
+        for strategy, arm in _later_arms(dataset, size).items()
+        if runs.have([arm]) and arm != advised
     ]
     claims = [
         Claim(f"{strategy} beats the advice: {dataset}, {size}", ((arm, advised, ACCURACY),))
@@ -132,6 +139,38 @@ def later_rows(runs: Runs) -> list[dict]:
         }
         for (dataset, size, advice, strategy, arm, _), row in zip(found, judged, strict=True)
     ]
+
+
+def _later_arms(dataset: str, size: str) -> dict[str, str]:
+    names = {"lp_ft": "train_all"} | {name: name for name in LATER}
+    return {strategy: arm_name(dataset, size, name) for strategy, name in names.items()}
+
+
+def later_sentence(runs: Runs) -> str:
+    """Say which later strategies beat the advice in which quadrant, which do not, and what has no runs."""
+    rows = later_rows(runs)
+    told = [
+        f"quadrant {quadrant} ({LABELS[target]}, {size}): {_told(own)}"
+        for (quadrant, target, size), own in _by_cell(rows).items()
+    ]
+    run = {(row["target"], row["size"]) for row in rows if row["strategy"] in LATER}
+    lacking = [f"{LABELS[target]}, {size}" for target, size in CELLS if (target, size) not in run]
+    return "\n".join([*told, f"none but LP-FT was run for {'; '.join(lacking)}"] if lacking else told)
+
+
+def _by_cell(rows: Iterable[dict]) -> dict[tuple, list[dict]]:
+    found: dict[tuple, list[dict]] = {}
+    for row in sorted(rows, key=lambda row: row["quadrant"]):
+        found.setdefault((row["quadrant"], row["target"], row["size"]), []).append(row)
+    return found
+
+
+def _told(rows: Iterable[dict]) -> str:
+    """Return the strategies of one cell behind what became of them."""
+    groups: dict[str, list[str]] = {}
+    for row in rows:
+        groups.setdefault(LATER_VERDICTS[row["verdict"]], []).append(LABELS[row["strategy"]])
+    return "; ".join(f"{', '.join(groups[told])} {told}" for told in LATER_VERDICTS.values() if told in groups)
 
 
 def rule_rows(runs: Runs) -> list[dict]:

@@ -97,6 +97,7 @@ LABELS = {  # of targets, strategies, classifiers and arms, in words
     "train_all": "train everything",
     "freeze_some": "freeze some",
     "freeze_base": "freeze the base",
+    "lp_ft": "LP-FT",
     "direct": "everything at once",
     "l2_sp": "L2-SP",
     "layerwise": "layer-wise rates",
