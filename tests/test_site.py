@@ -1,5 +1,6 @@
 """The generated parts of the site, without the generator: the table of numbers, the API, the start page, the links."""
 
+import html
 import json
 import re
 from collections import Counter
@@ -151,6 +152,16 @@ def test_notebooks_ask_nothing_of_the_network_and_figures_have_texts():
     notebook = site.prepared(new_notebook(cells=[badge, code]))
     assert notebook.cells[0].source.endswith("[Open](https://open.example/b)")
     assert "A title" in notebook.cells[1].metadata["mystnb"]["image"]["alt"]
+
+
+def test_set_up_and_solutions_are_folded_and_the_ascent_moves(stored):
+    notebook = site.prepared(nbformat.from_dict(stored["02_filter_visualization"]))
+    tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])]
+    assert [tags.count(tag) for tag in ("remove-cell", "hide-input", "hide-cell")] == [1, 1, 3]
+    drawn = site.start_page(stored)
+    assert '<img src="_static/02_filter_visualization.gif"' in drawn
+    assert '<source media="(prefers-reduced-motion: reduce)" srcset="_static/02_filter_visualization.png">' in drawn
+    assert cards.answer(stored["00_your_own_images"]) in html.unescape(drawn)
 
 
 def test_a_stand_in_is_said_and_fingerprints_are_folded_away():

@@ -52,8 +52,6 @@ SETTINGS: dict[str, Any] = {
     "extensions": ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"],
     "nb_execution_mode": "off",
     "nb_ipywidgets_js": {},
-    "nb_code_prompt_show": "Show the {type}",
-    "nb_code_prompt_hide": "Hide the {type}",
     "myst_enable_extensions": ["deflist"],
     "myst_heading_anchors": 3,
     "autodoc_typehints": "description",
@@ -117,12 +115,20 @@ def prepared(notebook: NotebookNode) -> NotebookNode:
             cell.source = cards.without_badges(cell.source)
         elif "google.colab" in cell.source:
             cell.metadata["tags"] = ["remove-cell"]
-        elif "answers.box(" in cell.source:  # the imports, above the box
-            cell.metadata["tags"] = ["hide-input"]
+        elif "answers.box(" in cell.source:
+            _fold(cell, "hide-input", "imports")  # above the box
+        elif "hide-input" in cell.metadata.get("tags", []):
+            _fold(cell, "hide-cell", "solution")  # with what it prints
     for cell, heading in cards.described(notebook):
         alternative = cards.Figure("", heading).alternative
-        cell.metadata["mystnb"] = {"image": {"alt": alternative}}
+        cell.metadata.setdefault("mystnb", {})["image"] = {"alt": alternative}
     return notebook
+
+
+def _fold(cell: NotebookNode, tag: str, name: str) -> None:
+    """Fold a cell away, under a line that says what it is."""
+    cell.metadata["tags"] = [tag]
+    cell.metadata["mystnb"] = {f"code_prompt_{done}": f"{done.capitalize()} the {name}" for done in ("show", "hide")}
 
 
 def document(page: Path) -> str:
