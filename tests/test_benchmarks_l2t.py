@@ -18,19 +18,21 @@ def test_a_row_for_each_method_each_step_and_the_memory(monkeypatch):
 
     monkeypatch.setattr(l2t, "learner", learner)
     monkeypatch.setattr(l2t, "measure", lambda found: costs[found])
+    monkeypatch.setattr(l2t, "peer", lambda found: (24.0, "peer: PyTorch"))
     monkeypatch.setattr(l2t, "_peak", lambda method: 1000.0)
     monkeypatch.setattr(l2t, "_source_features", lambda: 0.25)
     rows = {row["name"]: row for row in l2t.rows()}
     assert all(set(row) == set(benchmarks.COLUMNS) for row in rows.values())
-    assert (rows["iteration, ww"]["ours"], rows["iteration, ww"]["peer"], rows["iteration, ww"]["ratio"]) == (
-        12,
-        6.63,
-        0.6,
-    )
+    assert [rows["iteration, ww"][key] for key in ("ours", "peer", "ratio")] == [12, 24, 2]
     assert rows["www over ufm"]["ours"] == 6.5
     assert [row["ours"] for name, row in rows.items() if name.startswith("step")] == [0.25, 2, 3, 2, 5, 1]
     assert [row["unit"] for name, row in rows.items() if name.startswith("peak")] == ["MiB"] * 3
-    assert "not run here" in rows["iteration, ufm"]["equal"]
+    assert rows["iteration, ufm"]["equal"].endswith("; peer: PyTorch")
+
+
+def test_without_pytorch_there_is_no_peer(monkeypatch):
+    monkeypatch.setattr(l2t.importlib.util, "find_spec", lambda name: None)
+    assert l2t.peer(None) == (None, "PyTorch is not installed (extra: bench)")
 
 
 def test_an_iteration_is_timed_after_its_tracing(monkeypatch):

@@ -30,10 +30,15 @@ It sees the weights of `model` as they are when it is called, and gives tensors.
 """
 
 compiled_as: Callable[..., Function] = _engine.compiled_as
-"""`(function, kinds, model, shaping=()) -> function`: the same for arguments of the given kinds.
+"""`(function, kinds, model) -> function`: the same for arguments of the given kinds.
 
-A kind is a `keras.KerasTensor`, where None is any size, or a list of them. `shaping` are the places of arguments that
-are whole numbers and part of the shape of a result.
+A kind is a `keras.KerasTensor`, where None is any size, or a list of them.
+"""
+
+drawing: Callable[..., Function] = _engine.drawing
+"""`(function, kinds, shaping=()) -> function`: the same for a few draws without a model, compiled where that pays.
+
+`shaping` are the places of arguments that are whole numbers and part of the shape of a result.
 """
 
 side_by_side: Callable[[keras.Model], Function] = _engine.side_by_side

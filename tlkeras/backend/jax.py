@@ -15,30 +15,34 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
     return _with_weights(function, model)
 
 
-def compiled_as(function: Callable, kinds: Sequence[Any], model: keras.Model, shaping: Sequence[int] = ()) -> Callable:
-    """Compile when it is called, and again for another value of an argument that shapes the result."""
-    run = _with_weights(function, model, shaping)
+def compiled_as(function: Callable, kinds: Sequence[Any], model: keras.Model) -> Callable:
+    """Compile when it is called."""
+    return _of_kinds(_with_weights(function, model), kinds)
 
+
+def drawing(function: Callable, kinds: Sequence[Any], shaping: Sequence[int] = ()) -> Callable:
+    """Compile when it is called, and again for another value of an argument that shapes the result."""
+    run = jax.jit(function, static_argnums=shaping)
+    return _of_kinds(lambda *arrays: run(*(int(x) if i in shaping else x for i, x in enumerate(arrays))), kinds)
+
+
+def _of_kinds(function: Callable, kinds: Sequence[Any]) -> Callable:
     def call(*arguments: Any) -> Any:
-        return run(*keras.tree.map_structure(lambda kind, x: jnp.asarray(x, kind.dtype), list(kinds), list(arguments)))
+        arrays = keras.tree.map_structure(lambda kind, x: jnp.asarray(x, kind.dtype), list(kinds), list(arguments))
+        return function(*arrays)
 
     return call
 
 
-def _with_weights(function: Callable, model: keras.Model, shaping: Sequence[int] = ()) -> Callable:
+def _with_weights(function: Callable, model: keras.Model) -> Callable:
     variables = model.variables
 
+    @jax.jit
     def stateless(values: list[jax.Array], *arguments: Any) -> Any:
         with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
             return function(*arguments)
 
-    run = jax.jit(stateless, static_argnums=[1 + place for place in shaping])
-
-    def call(*arguments: Any) -> Any:
-        known = [int(x) if place in shaping else x for place, x in enumerate(arguments)]
-        return run([variable.value for variable in variables], *known)
-
-    return call
+    return lambda *arguments: stateless([variable.value for variable in variables], *arguments)
 
 
 def side_by_side(model: keras.Model) -> Callable:

@@ -28,16 +28,24 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
     return run
 
 
-def compiled_as(function: Callable, kinds: Sequence[Any], model: keras.Model, shaping: Sequence[int] = ()) -> Callable:
+def compiled_as(function: Callable, kinds: Sequence[Any], model: keras.Model) -> Callable:
     """Trace a graph at once; nothing that it is called with shapes it."""
     signature = keras.tree.map_structure(lambda kind: tf.TensorSpec(kind.shape, kind.dtype), list(kinds))
     graph = tf.function(function, autograph=False, input_signature=signature).get_concrete_function()
+    return _of_kinds(graph, kinds)
 
+
+def drawing(function: Callable, kinds: Sequence[Any], shaping: Sequence[int] = ()) -> Callable:
+    """Run it as it is: to trace it takes longer."""
+    return _of_kinds(function, kinds)
+
+
+def _of_kinds(function: Callable, kinds: Sequence[Any]) -> Callable:
     def run(*arguments: Any) -> Any:
         tensors = keras.tree.map_structure(
             lambda kind, x: tf.convert_to_tensor(x, kind.dtype), list(kinds), list(arguments)
         )
-        return graph(*tensors)
+        return function(*tensors)
 
     return run
 
@@ -60,8 +68,8 @@ def side_by_side(model: keras.Model) -> Callable:
 
 
 def each(items: tf.Tensor, function: Callable) -> tf.Tensor:
-    """Map one after the other; the results are float32."""
-    return tf.map_fn(function, items, fn_output_signature=tf.float32)
+    """Map one after the other."""
+    return tf.stack([function(item) for item in tf.unstack(items)])
 
 
 def uniform(shape: Sequence[Any], seed: Any, low: float = 0.0, high: float = 1.0) -> tf.Tensor:

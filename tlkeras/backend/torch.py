@@ -14,7 +14,12 @@ def compiled(function: Callable, model: keras.Model) -> Callable:
     return torch.no_grad()(lambda *arrays: function(*map(keras.ops.convert_to_tensor, arrays)))
 
 
-def compiled_as(function: Callable, kinds: Sequence[Any], model: keras.Model, shaping: Sequence[int] = ()) -> Callable:
+def compiled_as(function: Callable, kinds: Sequence[Any], model: keras.Model) -> Callable:
+    """Run it as it is, without what a gradient would need."""
+    return drawing(function, kinds)
+
+
+def drawing(function: Callable, kinds: Sequence[Any], shaping: Sequence[int] = ()) -> Callable:
     """Run it as it is, without what a gradient would need."""
 
     def run(*arguments: Any) -> Any:

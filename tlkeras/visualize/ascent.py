@@ -303,7 +303,7 @@ def _compile(
         robust_to: transforms of the pictures before each step.
 
     Returns:
-        Compiled functions: `start(seed, identities (n,), steps) -> (state, draws)`, and
+        Functions: `start(seed, identities (n,), steps) -> (state, draws)`, and
         `advance(state, targets, draws, first, last) -> (state, pictures in 0..1, their score)`, which does the steps
         from `first` to before `last`.
     """
@@ -336,7 +336,7 @@ def _compile(
     kinds = [[parameters] * 3, targets, KerasTensor((width, None, numbers), "float32"), whole, whole]
     with graph.forgotten_gradients():
         return (
-            backend.compiled_as(start, [whole, KerasTensor((width,), "int32"), whole], model, shaping=[2]),
+            backend.drawing(start, [whole, KerasTensor((width,), "int32"), whole], shaping=[2]),
             backend.compiled_as(advance, kinds, model),
         )
 
