@@ -297,3 +297,14 @@ def test_the_hardest_images_are_those_that_most_runs_miss():
     rows = claims.hardest(runs, 2)
     assert [(row["image"], row["label"], round(row["missed"], 2)) for row in rows] == [(7, 1, 0.67), (4, 0, 0.33)]
     assert rows[0]["log_odds"] == -2.0
+
+
+def test_arms_are_scored_without_the_images_that_their_network_has_seen():
+    runs = study(count=2, arms=("alexnet_full",))
+    for own in runs:
+        own.details["log_odds"][0] = [1.0 if label else -1.0 for label in LABELS]
+        own.details["log_odds"][0][4] = 3.0  # no bee, and surest of all to be one
+    (row,) = claims.without_seen(runs, [4])
+    assert row["all"] < row["without"] == 1.0
+    assert (row["arm"], row["seen"], row["n"]) == ("alexnet_full", "1", 2)
+    assert claims.without_seen(runs, [])[0]["without"] == row["all"]

@@ -422,3 +422,13 @@ def test_the_key_changes_with_settings_and_fingerprints_alone():
 
 def test_settings_are_stored_as_json_gives_them_back():
     assert as_stored(Settings()) == {"epochs": 3, "sizes": [1, 2]}
+
+
+def test_the_stored_lists_name_images_that_a_source_was_trained_on():
+    shared = runs.shared_images(["stl10", "cifar10", "hymenoptera"])
+    counts = {"stl10": {"train": 5_000, "test": 8_000}, "cifar10": {"train": 50_000, "test": 10_000}}
+    counts["hymenoptera"] = {"train": 244, "val": 153}
+    assert {name: set(splits) for name, splits in shared.items()} == {name: set(own) for name, own in counts.items()}
+    for name, splits in shared.items():
+        assert all(0 < len(found) < 200 and max(found) < counts[name][split] for split, found in splits.items())
+    assert runs.shared_images(["mnist"]) == {"mnist": {}}

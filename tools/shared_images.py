@@ -20,9 +20,9 @@ from tlkeras.data.images import ImageTree
 from tlkeras.experiments import environment
 from tlkeras.models.resnet32 import FEATURES
 from tlkeras.reports.l2t import images
-from tlkeras.reports.l2t.claims import SHARED_IMAGES
 from tlkeras.transfer.features import SHARED, compiled_forward, pooled_model
 
+RECORD = environment.REPOSITORY / "results" / "overlaps.json"
 SOURCE, TARGETS = "tinyimagenet32", ("stl10", "cifar10", "hymenoptera")
 # (distance of pixels, of features) below which a pair may show one photograph: cut differently, or with little in it
 # that this network knows. By eye, of the first kind five pairs of six of STL-10 do, and one of three of CIFAR-10.
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = {name: pairs(name) for name in TARGETS}
     used = [images.target(name).provenance() for name in (SOURCE, *TARGETS)]
     record = {"source": SOURCE, "rules": RULES, "data": used, **environment.describe(), "pairs": found}
-    write_json(SHARED_IMAGES, record)
+    write_json(RECORD, record)
     for name, rows in found.items():
         print(f"{name}: {len(rows)} pairs")
         if options.sheets and rows:

@@ -420,6 +420,23 @@ def seeds_of(report: Report, arm: str, given: int | Iterable[int] | None, profil
     return seeds
 
 
+def shared_images(names: Iterable[str], path: Path = REPOSITORY / "results" / "overlaps.json") -> dict[str, dict]:
+    """Return the images of data sets that their source network was trained on, as far as pairs were found.
+
+    `python -m tools.shared_images` looks for them and writes the file.
+
+    Returns:
+        By data set and split, the numbers of the images, ascending.
+    """
+    stored = json.loads(path.read_text(encoding="utf-8"))["pairs"]
+    found: dict[str, dict] = {name: {} for name in names}
+    for name, splits in found.items():
+        for row in stored.get(name, ()):
+            if row["source_split"] == "train":
+                splits[row["split"]] = sorted({row["image"], *splits.get(row["split"], ())})
+    return found
+
+
 def isolated_run(report: Report, settings: Settings, seed: int) -> Result:
     """Call `report.run` and free what it leaves in TensorFlow's and Keras' global state; nothing is stored."""
     environment.be_deterministic()

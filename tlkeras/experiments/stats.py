@@ -384,9 +384,9 @@ def _accuracy(labels: np.ndarray, log_odds: np.ndarray) -> float:
     return float(np.mean((log_odds > 0) == labels))
 
 
-def _roc_auc(labels: np.ndarray, log_odds: np.ndarray) -> float:
+def roc_auc(labels: np.ndarray, log_odds: np.ndarray) -> float:
     """Return the area under the ROC curve; from ranks, ten times as fast as scikit-learn, for the bootstrap."""
     return _superiority(log_odds[labels == 1], log_odds[labels == 0])
 
 
-_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {"accuracy": _accuracy, "roc_auc": _roc_auc}
+_SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {"accuracy": _accuracy, "roc_auc": roc_auc}

@@ -1,6 +1,7 @@
 """What report 004 concludes, put to the test on stored runs; what choosing the epoch flatters; what training costs."""
 
 import statistics
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -138,7 +139,7 @@ def hardest(runs: Runs, count: int = 8) -> list[dict]:
     """
     labels = np.array(runs[0].details["labels"])
     own = runs.where(lambda run: run.details["labels"] == labels.tolist())
-    kept = np.array([run.details["log_odds"][int(run.metrics.get("best_epoch", 1)) - 1] for run in own])
+    kept = np.array([_kept_log_odds(run) for run in own])
     towards = np.where(labels == 1, 1, -1) * kept[np.isfinite(kept).all(axis=1)]
     order = np.lexsort((np.median(towards, axis=0), -np.mean(towards <= 0, axis=0)))[:count]
     return [
@@ -150,3 +151,32 @@ def hardest(runs: Runs, count: int = 8) -> list[dict]:
         }
         for image in order
     ]
+
+
+def without_seen(runs: Runs, seen: Sequence[int]) -> list[dict]:
+    """Score the arms on all validation images, and on those that their networks are not known to be trained on.
+
+    Args:
+        runs: stored runs; those on other images than the first are left out, as those without finite log-odds are.
+        seen: the places of the validation images that ImageNet's training images have, see `runs.shared_images`.
+
+    Returns:
+        Rows with arm, seen (how many are left out), all, without (mean ROC AUC), n; the best without first.
+    """
+    rows = []
+    for arm in runs.arms:
+        scores = []
+        for run in runs.of(arm).where(lambda run: run.details["labels"] == runs[0].details["labels"]):
+            labels, log_odds = np.array(run.details["labels"]), _kept_log_odds(run)
+            kept = np.setdiff1d(np.arange(len(labels)), seen)
+            if np.isfinite(log_odds).all():
+                scores.append((stats.roc_auc(labels, log_odds), stats.roc_auc(labels[kept], log_odds[kept])))
+        if scores:
+            every, rest = np.mean(scores, axis=0).tolist()
+            rows.append({"arm": arm, "seen": str(len(seen)), "all": every, "without": rest, "n": len(scores)})
+    return sorted(rows, key=lambda row: -row["without"])
+
+
+def _kept_log_odds(run: Run) -> np.ndarray:
+    """Return the log-odds of the validation images after the epoch whose weights were kept."""
+    return np.array(run.details["log_odds"][int(run.metrics.get("best_epoch", 1)) - 1])

@@ -2,16 +2,13 @@
 
 import dataclasses
 import itertools
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from tlkeras.experiments import stats, tables
 from tlkeras.experiments.claims import BETTER, NO_DIFFERENT, Claim, judge
-from tlkeras.experiments.environment import REPOSITORY
 from tlkeras.experiments.report import as_stored
 from tlkeras.experiments.runs import Run, Runs
 from tlkeras.reports.l2t.settings import (
@@ -38,7 +35,6 @@ from tlkeras.reports.l2t.settings import (
 )
 
 ACCURACY, RECALL, RECALIBRATED = "test_accuracy", "scarce_recall", "test_accuracy_recalibrated"
-SHARED_IMAGES = REPOSITORY / "results" / "overlaps.json"
 MEANINGS = ("standard deviation", "95 % interval", "standard error")
 
 
@@ -250,7 +246,7 @@ def without_shared(runs: Runs, shared: Mapping[str, Mapping[str, Sequence[int]]]
 
     Args:
         runs: stored runs.
-        shared: by data set, "test": the numbers of the test images that are among the source's, as `load_shared` gives.
+        shared: by data set, "test": the numbers of the test images that the source has seen, see `runs.shared_images`.
 
     Returns:
         Rows with dataset, per_class, shared (test images left out), all, without (mean accuracies), n; for the sizes of
@@ -275,20 +271,6 @@ def _without(own: Runs, shared: Mapping[str, Mapping[str, Sequence[int]]]) -> di
         scores.append((bits[:total].mean(), bits[kept].mean()))
     every, rest = np.mean(scores, axis=0)
     return {"shared": str(len(left_out)), "all": float(every), "without": float(rest), "n": len(own)}
-
-
-def load_shared(path: Path = SHARED_IMAGES) -> dict[str, dict[str, list[int]]]:
-    """Return the images that the report's targets share with the source's training images, by data set and split.
-
-    They are those of `results/overlaps.json`, which `python -m tools.shared_images` writes.
-    """
-    stored = json.loads(path.read_text(encoding="utf-8"))["pairs"]
-    own = {name: rows for name, rows in stored.items() if name in SIZES}
-    seen = {name: [row for row in rows if row["source_split"] == "train"] for name, rows in own.items()}
-    return {
-        name: {split: sorted({row["image"] for row in rows if row["split"] == split}) for split in ("train", "test")}
-        for name, rows in seen.items()
-    }
 
 
 def source_alone(runs: Runs) -> list[dict]:
