@@ -96,8 +96,8 @@ def undecided() -> list[str]:
         f"there is {open_claims[0]['n']} run of each way, of three epochs instead of 25.",
         f"Of the {len(learning)} sizes in tables 1 to 3 of report 003, {len(run)} were run, {pairs} times each where "
         f"the report has {l2t_settings.REPEATS}; table 4 was not run.",
-        f"At least {seen} photographs of report 004, all bees, are ImageNet's training images, which its networks had seen "
-        "before; most of ImageNet cannot be looked through here.",
+        f"At least {seen} photographs of report 004, all bees, are ImageNet's training images, which its networks had "
+        "seen before; most of ImageNet cannot be looked through here.",
         f"{_missing()} arms have fewer runs than they should; [results](docs/results.md) says which, and why.",
     ]
 
