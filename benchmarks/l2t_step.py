@@ -45,10 +45,10 @@ def iteration(
         rate: of SGD.
         step: number of the iteration, from 1 up.
     """
-    with torch.no_grad():
-        features = _source(source, images)
-    phi = {name: value.requires_grad_() for name, value in learned.phi.items()}
     matched = any(name.startswith("branch") for name in learned.theta)
+    with torch.no_grad():
+        features = _source(source, images) if matched else []
+    phi = {name: value.requires_grad_() for name, value in learned.phi.items()}
 
     def losses(theta: Tensors) -> tuple[torch.Tensor, torch.Tensor]:
         maps, logits = _target(theta, images)
