@@ -28,8 +28,8 @@ METHODS: dict[str, dict[str, Any]] = {  # the questions asked
     "www": {"which": True},
 }
 LIMITS = {"ratio": 8.0, "seconds": 2.7, "mebibytes": 4.5 * 1024}  # goals for ww and www
-# Official PyTorch code, 2.13 on a CPU, 2 threads, minimum over runs on an idle machine of the same kind: seconds. It was
-# faster than our peer is, so that a row says it, too.
+# Official PyTorch code, 2.13 on a CPU, 2 threads, minimum over runs on an idle machine of the same kind: seconds.
+# It was faster than our peer is: a row says that, too.
 OFFICIAL = {"scratch": 0.34, "ufm": 0.57, "ww": 6.63, "www": 6.66}
 BATCH = 128
 REPEATS = 8
