@@ -5,8 +5,10 @@ import io
 import pickle
 import stat
 import tarfile
+import tempfile
 import types
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,7 +19,7 @@ from tlkeras import _files
 from tlkeras.data import decoding, untrusted
 from tlkeras.models import readers, weights
 
-OUTSIDE = ["../outside.txt", "a/../../outside.txt", "/tmp/tlkeras_outside.txt", "..\\outside.txt", "C:/outside.txt"]
+OUTSIDE = ["../outside.txt", "a/../../outside.txt", "/tlkeras_outside.txt", "..\\outside.txt", "C:/outside.txt"]
 
 
 def zipped(path, *members):
@@ -165,9 +167,12 @@ def test_a_list_that_holds_itself_over_and_over_is_refused(tmp_path, monkeypatch
 # Code
 
 
+HARM = Path(tempfile.gettempdir(), "tlkeras_harm.txt")
+
+
 class Harm:
     def __reduce__(self):
-        return open, ("/tmp/tlkeras_harm.txt", "w")
+        return open, (str(HARM), "w")
 
 
 def test_pickled_code_is_refused_by_name(tmp_path, monkeypatch):
@@ -182,6 +187,7 @@ def test_pickled_code_is_refused_by_name(tmp_path, monkeypatch):
     for value in (Harm(), types.SimpleNamespace(), np.float64, np.ma.masked_array):
         with pytest.raises(pickle.UnpicklingError, match=r"plain values and numpy arrays\. Received: "):
             decoding.NumpyUnpickler(io.BytesIO(pickle.dumps(value))).load()
+    assert not HARM.exists()
 
 
 # HDF5
