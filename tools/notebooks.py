@@ -215,9 +215,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing = [str(path) for path in paths if not path.is_file()]
     if missing or not paths:
         parser.error(f"expected notebooks that exist. Received: {', '.join(missing) or 'an empty notebooks folder'}")
+    startup.quiet_start()  # the page asks what the slides advise, and the record for the device
     outcomes = run_all(paths, options.output, named_profile(options.profile), options.timeout, options.in_place)
     if options.record:
-        startup.quiet_start()  # the device is asked for with TensorFlow
         for outcome in filter(lambda outcome: outcome.passed, outcomes):
             answers.record(outcome.source.stem, outcome.profile, outcome.seconds)
             if options.in_place:

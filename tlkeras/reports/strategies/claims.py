@@ -1,6 +1,9 @@
 """What report 001 advises, put to the test on stored runs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +23,9 @@ from tlkeras.reports.strategies.settings import (
     FrozenFeatures,
     arm_name,
 )
-from tlkeras.transfer.strategies import Advice, recommend
+
+if TYPE_CHECKING:
+    from tlkeras.transfer.strategies import Advice
 
 ACCURACY = "test_accuracy"
 LATER_VERDICTS = {  # of a strategy that is laid beside the advised one
@@ -71,11 +76,17 @@ def _arms(dataset: str, size: str) -> dict[str, str]:
     return {strategy: arm_name(dataset, size, strategy) for strategy in STRATEGIES}
 
 
+def _recommend(per_class: int, similarity: float) -> Advice:
+    from tlkeras.transfer.strategies import recommend  # late: tables need no Keras
+
+    return recommend(per_class, similarity)
+
+
 def _complete(runs: Runs) -> list[tuple[str, str, Advice, str]]:
     """Return (target, size, advice, advised arm) of the cells with runs of all three strategies."""
     found = []
     for (dataset, size), (per_class, *_) in CELLS.items():
-        arms, advice = _arms(dataset, size), recommend(per_class, float(SIMILAR[dataset]))
+        arms, advice = _arms(dataset, size), _recommend(per_class, float(SIMILAR[dataset]))
         if runs.have(arms.values()):
             found.append((dataset, size, advice, arms[advice.strategy]))
     return found
@@ -234,7 +245,7 @@ def similarity_rows(runs: Runs) -> list[dict]:
         own = {name: mean for (target, name), mean in means.items() if target == dataset}
         if own and runs.have([arm]):
             estimated, logme = (_mean(runs, arm, metric) for metric in ("similarity", "logme"))
-            advice = recommend(SMALL, estimated)
+            advice = _recommend(SMALL, estimated)
             rows.append(
                 {
                     "target": dataset,
