@@ -43,7 +43,7 @@ def test_the_study_has_the_size_of_the_report():
     assert len(TABLES) * REPEATS == 1_800
     assert {settings.method for settings in UNBALANCED.values()} == {"scratch", "ww", "www"}
     assert len(ALONE) == 30 and {**TABLES, **UNBALANCED, **ALONE, **OTHERS, **ABLATIONS, **READINGS} == ARMS
-    assert len(OTHERS) == 15 and len(ABLATIONS) == 16
+    assert len(OTHERS) == 15 and len(ABLATIONS) == 17
     for settings in (TABLES | UNBALANCED).values():
         assert (settings.epochs, settings.batch_size, settings.learning_rate) == (200, 128, 0.1)
     assert set(REFERENCE) - {(arm, "test_accuracy") for arm in TABLES} == {(arm, "scarce_recall") for arm in UNBALANCED}
@@ -310,6 +310,19 @@ def test_peers_and_ablations_are_compared_once_they_have_runs():
     assert set(rows) == {"map_mean", "map_best", "ww_fixed"}
     assert rows["map_mean"]["difference"] == pytest.approx(0.045, abs=0.01)
     assert rows["map_best"]["difference"] == pytest.approx(0.09, abs=0.01)
+
+
+def test_a_tuned_baseline_must_be_better_than_every_method():
+    methods = {name: made(f"stl10_10_{name}", 0.2 + noise(place)) for place, name in enumerate(METHODS)}
+    tuned = made("stl10_10_scratch_1e-2", 0.3 + noise(5, 6))
+    assert claims.tuned(sum(methods.values(), Runs())) == []
+    (row,) = claims.tuned(sum(methods.values(), tuned))
+    assert row["verdict"] == "held"
+    worse = methods | {"www": made("stl10_10_www", 0.4 + noise(3))}
+    (row,) = claims.tuned(sum(worse.values(), tuned))
+    assert row["verdict"] == "did not hold" and "stl10_10_www" in row["comparison"]
+    (row,) = claims.ablations(tuned + made("stl10_10_ufm_1e-2", 0.5 + noise(6, 6)))
+    assert row["second"] == "stl10_10_scratch_1e-2"
 
 
 def test_recalibrated_scores_are_an_arm_of_their_own():

@@ -91,4 +91,5 @@ def _clipped(planes: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
 
 
 def _noise(seed: int, identities: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return backend.each(identities, lambda identity: backend.normal(shape, ops.stack([seed, identity])))
+    seeds = ops.stack([ops.full_like(identities, seed), identities], 1)
+    return backend.each(seeds, lambda seed: backend.normal(shape, seed))

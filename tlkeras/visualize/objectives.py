@@ -149,7 +149,7 @@ def _waking_relu(inputs: Tensor) -> tuple[Tensor, Forward]:
 
     def gradient(slope: Tensor) -> Tensor:
         counts = ops.any(awake & (slope != 0), places, keepdims=True)
-        return ops.where(awake | ~counts, slope, ops.zeros_like(slope))
+        return slope * ops.cast(awake | ~counts, slope.dtype)  # faster than `where`
 
     return ops.relu(inputs), gradient
 
