@@ -25,6 +25,7 @@ from tlkeras.reports.l2t.settings import (
     REPORT,
     SIZES,
     TABLES,
+    TUNED,
     UNBALANCED,
 )
 from tlkeras.transfer.features import pooled_model
@@ -42,7 +43,7 @@ def no_official_weights(monkeypatch, tmp_path):
 def test_the_study_has_the_size_of_the_report():
     assert len(TABLES) * REPEATS == 1_800
     assert {settings.method for settings in UNBALANCED.values()} == {"scratch", "ww", "www"}
-    assert len(ALONE) == 30 and {**TABLES, **UNBALANCED, **ALONE, **OTHERS, **ABLATIONS, **READINGS} == ARMS
+    assert len(ALONE) == 30 and {**TABLES, **UNBALANCED, **ALONE, **OTHERS, **ABLATIONS, **TUNED, **READINGS} == ARMS
     assert len(OTHERS) == 15 and len(ABLATIONS) == 17
     for settings in (TABLES | UNBALANCED).values():
         assert (settings.epochs, settings.batch_size, settings.learning_rate) == (200, 128, 0.1)

@@ -299,12 +299,11 @@ def tuned(runs: Runs) -> list[dict]:
     "Tuned cross-entropy first": the other methods keep the report's rate. All runs of both sides, unpaired.
 
     Returns:
-        Rows of `judge`, none while arms lack runs.
+        Rows of `judge`, for the sizes of which all that are compared have runs.
     """
-    claim = _beats(
-        "training from scratch at a rate of 0.01 is better than every method", *ABLATED, "scratch_1e-2", METHODS
-    )
-    return judge(runs, [claim], paired=False) if _have_runs(runs, claim) else []
+    text = "training from scratch at a rate of 0.01 is better than every method"
+    claims = [_beats(text, *cell, "scratch_1e-2", METHODS) for cell in RECORDED]
+    return judge(runs, [claim for claim in claims if _have_runs(runs, claim)], paired=False)
 
 
 def _beats(text: str, dataset: str, count: int, first: str, others: Sequence[str]) -> Claim:
