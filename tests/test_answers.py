@@ -26,10 +26,12 @@ def test_minutes_are_those_of_the_last_run_on_such_a_device(tmp_path, monkeypatc
         answers.record("01_digits", "paper", seconds, path)
     answers.record("02_filters", "paper", 60.0, path)
     told = answers.minutes("01", answers.measured(path))
-    assert told == "on a CPU: 2 (paper profile, CPU, 2 cores); on a GPU: not measured"
+    assert told == "on a CPU: 2 (paper profile, its recorded runs loaded, CPU, 2 cores); on a GPU: not measured"
     monkeypatch.setattr(answers.environment, "describe", lambda: {"device": "NVIDIA H200"})
     answers.record("01_digits", "paper", 20.0, path)
-    assert "on a GPU: 1 (paper profile, NVIDIA H200)" in answers.minutes("01", answers.measured(path))
+    assert "on a GPU: 1 (paper profile, its recorded runs loaded, NVIDIA H200)" in answers.minutes(
+        "01", answers.measured(path)
+    )
 
 
 def test_the_machine_is_told_in_one_line():
@@ -48,7 +50,7 @@ def test_every_notebook_has_an_answer_with_numbers_of_recorded_runs(number):
 
 def test_an_answer_without_recorded_runs_says_so(monkeypatch):
     monkeypatch.setattr(answers, "load_runs", lambda *_: Runs())
-    assert answers.box("06").answer == answers.NOT_RECORDED
+    assert all(answers.box(number).answer == answers.NOT_RECORDED for number in answers.QUESTIONS)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)

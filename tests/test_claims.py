@@ -86,6 +86,16 @@ def test_a_claim_of_several_comparisons_asks_for_all_of_them():
     assert verdict(sure, ("high", "missing", "score")) == NOT_DECIDED
 
 
+def test_the_strongest_of_several_against_a_claim_is_corrected_for_their_number():
+    close = [0.1, 0.12, 0.14, 0.16, 0.18, 0.2]
+    runs = made(first=close, second=[value + 0.01 for value in close], third=close[::-1])
+    opposite, even = ("first", "second", "score"), ("first", "third", "score")
+    (row,) = judge(runs, [Claim("one", (opposite,))])
+    assert (row["verdict"], row["p_adjusted"]) == (NOT_HELD, pytest.approx(2 / 2**6))
+    (row,) = judge(runs, [Claim("two", (opposite, even))])
+    assert (row["verdict"], row["p_adjusted"]) == (NOT_DECIDED, pytest.approx(2 * 2 / 2**6))
+
+
 def test_p_values_are_adjusted_over_the_claims_that_were_run():
     one = Claim("one", (("high", "low", "score"),))
     missing = Claim("missing", (("missing", "low", "score"),))

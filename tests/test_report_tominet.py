@@ -285,3 +285,5 @@ def test_the_spread_is_split_into_source_draw_and_start():
     assert row["total"] == pytest.approx(np.sqrt(variances.sum()), rel=0.05)
     assert row["p_source"] < 1e-6 and (row["sources"], row["draws"], row["starts"]) == (5, 400, 400)
     assert claims.parts_of_spread(runs, "fashion_as_letters") is None
+    begun = runs.where(lambda run: run.seed == 0 or run.arm in ("letters", "letters_one_draw"))
+    assert claims.parts_of_spread(begun, "letters") is None  # the sources have one draw in common

@@ -374,10 +374,12 @@ def test_scores_are_by_seed_and_never_mix_runs():
 
 
 def test_draws_are_shared_where_they_are_the_same():
-    some = Runs([run("a", 0), run("a", 1), run("a", 2), run("b", 0), run("b", 1, draw="another"), run("b", 3)])
-    assert some.shared_draws("a", "b") == [0]
-    unnamed = Runs([run("a", 0, draw=None), run("b", 0, draw=None)])
-    assert unnamed.shared_draws("a", "b") == [0] and unnamed.shared_draws("a", "c") == []
+    places = [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 3)]
+    some = Runs([*(run(*place, loss=1.0) for place in places), run("b", 1, draw="another", loss=1.0), run("b", 2)])
+    assert some.shared_draws("a", "b", "loss") == [0]
+    assert some.shared_draws("a", "b", "accuracy") == []  # a metric that no run has
+    unnamed = Runs([run("a", 0, draw=None, loss=1.0), run("b", 0, draw=None, loss=1.0)])
+    assert unnamed.shared_draws("a", "b", "loss") == [0] and unnamed.shared_draws("a", "c", "loss") == []
 
 
 def test_profile_is_the_argument_else_the_environment_else_quick(monkeypatch):

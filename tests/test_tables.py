@@ -117,6 +117,13 @@ def test_comparison_is_paired_over_the_draws_that_both_have():
     assert (row["n"], row["effect"], row["verdict"]) == (6, -1.0, "second better")
 
 
+def test_a_run_without_the_metric_is_no_pair():
+    lacking = [dataclasses.replace(run, metrics={}) for run in runs_of("a", [0.5] * 7) if run.seed == 3]
+    runs = runs_of("a", [0.5] * 7).where(lambda run: run.seed != 3) + lacking + runs_of("b", np.linspace(0.6, 0.7, 7))
+    (row,) = tables.comparison_rows(runs, [("a", "b")], "test_accuracy")
+    assert row["test"].startswith("Wilcoxon") and row["n"] == 6
+
+
 def test_pairing_can_be_refused():
     runs = runs_of("a", [0.5] * 6) + runs_of("b", np.linspace(0.6, 0.7, 7))
     (row,) = tables.comparison_rows(runs, [("a", "b")], "test_accuracy", paired=False)

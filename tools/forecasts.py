@@ -93,4 +93,4 @@ def _measured(forecast: Forecast, runs: Runs) -> list[float]:
     if forecast.against is None:
         return list(scores.values())
     others = runs.scores(forecast.against, forecast.metric)
-    return [scores[seed] - others[seed] for seed in runs.shared_draws(forecast.arm, forecast.against)]
+    return [scores[seed] - others[seed] for seed in runs.shared_draws(forecast.arm, forecast.against, forecast.metric)]

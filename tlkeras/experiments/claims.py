@@ -60,8 +60,9 @@ def judge(
 ) -> list[dict]:
     """Judge claims by tests, p values Holm-adjusted over all of them, in one family.
 
-    A claim of several comparisons asks for all of them, so that its p is the largest of theirs (Berger 1982); it did
-    not hold if one of them is decided the other way.
+    A claim of several comparisons asks for all of them, so that its p is the largest of theirs (Berger 1982). It did
+    not hold if one of them is decided the other way; that one was chosen out of all, so that its p is multiplied by
+    their number (Bonferroni).
 
     Args:
         runs: of one profile.
@@ -81,9 +82,8 @@ def judge(
         ValueError: a metric that none of an arm's runs has.
     """
     evidence = [_evidence(runs, claim, paired, by_interval, instead or {}) for claim in claims]
-    p_values = [_decisive(claim, own).result.p for claim, own in zip(claims, evidence, strict=True) if own]
-    smallest = [max(one.result.smallest_p for one in own) for own in evidence if own]
-    adjusted = iter(zip(stats.adjust(p_values), stats.adjust(smallest), strict=True))
+    pairs = [_p_values(claim, own) for claim, own in zip(claims, evidence, strict=True) if own]
+    adjusted = iter(zip(*(stats.adjust(column) for column in zip(*pairs, strict=True)), strict=True))
     rows = []
     for claim, own in zip(claims, evidence, strict=True):
         if not own:
@@ -117,11 +117,21 @@ def _evidence(runs: Runs, claim: Claim, paired: bool, by_interval: bool, instead
 
 def _decisive(claim: Claim, evidence: Sequence[_Evidence]) -> _Evidence:
     """Return the strongest evidence against a claim that is shown, else the weakest in favour of it."""
-    expected = FAVOURED[claim.expected]
-    against = [one for one in evidence if one.shown and one.favours != expected]
-    if against:
+    if against := _against(claim, evidence):
         return min(against, key=lambda one: one.result.p)
-    return max(evidence, key=lambda one: (one.favours != expected, one.result.p))
+    return max(evidence, key=lambda one: (one.favours != FAVOURED[claim.expected], one.result.p))
+
+
+def _against(claim: Claim, evidence: Sequence[_Evidence]) -> list[_Evidence]:
+    return [one for one in evidence if one.shown and one.favours != FAVOURED[claim.expected]]
+
+
+def _p_values(claim: Claim, evidence: Sequence[_Evidence]) -> tuple[float, float]:
+    """Return the p of a claim, and the smallest that its numbers of runs could ever give."""
+    one = _decisive(claim, evidence)
+    if _against(claim, evidence):
+        return min(1.0, len(evidence) * one.result.p), min(1.0, len(evidence) * one.result.smallest_p)
+    return one.result.p, max(own.result.smallest_p for own in evidence)
 
 
 def _verdict(claim: Claim, one: _Evidence, decided: bool) -> str:

@@ -168,12 +168,15 @@ class Runs(Sequence[Run]):
                 raise ValueError(f"Expected one run for each seed, of one profile, setting and data. Received: {found}")
         return {run.seed: run.metrics[metric] for run in having}
 
-    def shared_draws(self, first: str, second: str) -> list[int]:
-        """Return the seeds of both arms that stand for the same draw of training examples.
+    def shared_draws(self, first: str, second: str, metric: str) -> list[int]:
+        """Return the seeds of both arms that stand for the same draw of training examples, and have a metric.
 
         Where runs name no draw, equal seeds are the same draw.
         """
-        one, other = ({run.seed: run.details.get("draw") for run in self.of(arm)} for arm in (first, second))
+        one, other = (
+            {run.seed: run.details.get("draw") for run in self.of(arm) if metric in run.metrics}
+            for arm in (first, second)
+        )
         return sorted(seed for seed in one.keys() & other.keys() if one[seed] == other[seed])
 
     def about(self) -> str:

@@ -77,7 +77,7 @@ def comparison_rows(
     correction: str = "holm",
     paired: bool = True,
 ) -> list[dict]:
-    """Test pairs of arms against each other: paired over the draws that both arms have, unpaired if they share none.
+    """Test pairs of arms against each other: paired over the draws that both arms have, unpaired if there is no pair.
 
     Args:
         runs: of one profile.
@@ -110,13 +110,13 @@ def comparison_rows(
 
 
 def compare_arms(runs: Runs, first: str, second: str, metric: str, *, paired: bool = True) -> stats.Comparison:
-    """Test one metric of two arms: paired over the draws that both have, unpaired if they share none.
+    """Test one metric of two arms: paired over the draws that both have, unpaired if they share fewer than two.
 
     Raises:
         ValueError: as `Runs.scores` does.
     """
     scores = [runs.scores(arm, metric) for arm in (first, second)]
-    seeds = runs.shared_draws(first, second) if paired else []
+    seeds = runs.shared_draws(first, second, metric) if paired else []
     if len(seeds) >= min(2, *map(len, scores)):
         one, other = ([values[seed] for seed in seeds] for values in scores)
         return stats.compare(one, other, paired=True)

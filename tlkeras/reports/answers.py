@@ -37,6 +37,7 @@ QUESTIONS = {  # of each notebook, by the number that its name begins with
     "05": "Four ways to transfer AlexNet and VGG16 to 244 photographs: which is best?",
     "06": "Can a network learn what, where and which pixels of another network's features to imitate?",
 }
+_TRAINED_EACH_TIME = ("00", "02")  # notebooks that load no recorded runs
 NOT_RECORDED = "The recorded runs, which answer it, are not here: run the notebook in the paper profile."
 
 
@@ -76,11 +77,9 @@ def box(number: str) -> Box:
     Raises:
         KeyError: no such notebook.
     """
-    report, answer = _ANSWERS[number]
-    try:
-        said, n = answer(load_runs(REPORTS[report], "paper"))
-    except (ValueError, IndexError):  # an arm without runs
-        said, n = NOT_RECORDED, "0"
+    report, arms, answer = _ANSWERS[number]
+    runs = load_runs(REPORTS[report], "paper")
+    said, n = answer(runs) if runs.have(arms) else (NOT_RECORDED, "0")
     return Box(QUESTIONS[number], said, n, minutes(number, measured()), here())
 
 
@@ -128,16 +127,24 @@ def minutes(notebook: str, rows: Sequence[Mapping]) -> str:
 
 
 def _told(rows: Sequence[Mapping]) -> str:
-    times = [f"{max(1, round(row['seconds'] / 60))} ({row['profile']} profile, {row['device']})" for row in rows]
-    return ", ".join(times) or _NOT_MEASURED
+    return ", ".join(map(_time, rows)) or _NOT_MEASURED
+
+
+def _time(row: Mapping) -> str:
+    loads = row["profile"] == "paper" and row["notebook"][:2] not in _TRAINED_EACH_TIME
+    stored = ", its recorded runs loaded" if loads else ""
+    return f"{max(1, round(row['seconds'] / 60))} ({row['profile']} profile{stored}, {row['device']})"
 
 
 def _own_images(runs: Runs) -> tuple[str, str]:
-    accuracy, (images,) = _mean(runs, "both_probe_10", "validation_accuracy"), _judged(runs, "both_probe_10")
+    arms = ("vgg16_probe", "alexnet_probe")
+    (images,) = _judged(runs, arms[0])
+    larger, smaller = (_mean(runs, arm, "validation_accuracy") for arm in arms)
     return (
-        "Fit a linear probe to frozen features of all networks that you have: on the ants and bees of report 004 it "
-        f"is right on {accuracy:.1%} of photographs that it was not trained on, and its certainty can be checked.",
-        f"{images} photographs; {len(runs.of('both_probe_10'))} runs",
+        "Fit a linear probe to frozen features and compare networks, as `adapt` does: of the ants and bees of report "
+        f"004 that it was not fitted to, {larger:.1%} are right by VGG16's features and {smaller:.1%} by AlexNet's, and "
+        "its certainty can be checked.",
+        f"{images} photographs, some of which ImageNet has; {len(runs.of(arms[0]))} runs",
     )
 
 
@@ -157,9 +164,9 @@ def _tominet(runs: Runs) -> tuple[str, str]:
 def _filters(runs: Runs) -> tuple[str, str]:
     first, second = (_mean(runs, "rate_1e-4", f"moved_conv_{layer}") for layer in (1, 2))
     return (
-        "To strokes and textures of one width and angle, and fine-tuning hardly touches that: at a rate of 1e-4 it "
-        f"moves the kernels of the two convolutions by {first:.1%} and {second:.1%} of their length.",
-        f"{len(runs.of('rate_1e-4'))} recorded runs of the fine-tuning; one network for the pictures",
+        "To strokes and textures of one width and angle, and fine-tuning hardly touches that: in report 001's study of "
+        f"rates, 1e-4 moves the kernels of the two convolutions by {first:.1%} and {second:.1%} of their length.",
+        f"{len(runs.of('rate_1e-4'))} runs of that study, 1,000 digits each; one network for the pictures",
     )
 
 
@@ -181,9 +188,9 @@ def _strategies(runs: Runs) -> tuple[str, str]:
     lowest, highest = min(rates), max(rates)
     counts = sorted({row["n"] for row in found})
     return (
-        f"Not the part that the slides advise: it is the best in {held} of {len(found)} cells, and not the best in "
-        f"{not_held}; but too high a rate does destroy what was learnt ({rates[lowest]:.0%} of the old letters are "
-        f"still known at {lowest:g}, {rates[highest]:.0%} at {highest:g}).",
+        f"Not the part that the slides advise: of {len(found)} cells, it is shown to be the best in {held}, and not to "
+        f"be in {not_held}; but too high a rate does destroy what was learnt ({rates[lowest]:.0%} of the old letters "
+        f"are still known at {lowest:g}, {rates[highest]:.0%} at {highest:g}).",
         f"{counts[0]} to {counts[-1]} draws a cell",
     )
 
@@ -224,12 +231,14 @@ def _judged(runs: Runs, arm: str) -> set[int]:
     return {len(run.details["labels"]) for run in runs.of(arm)}
 
 
-_ANSWERS: dict[str, tuple[str, Callable[[Runs], tuple[str, str]]]] = {  # the report whose runs answer, and how
-    "00": ("ants_bees", _own_images),
-    "01": ("tominet", _tominet),
-    "02": ("strategies", _filters),
-    "03": ("squeezenet", _squeezenet),
-    "04": ("strategies", _strategies),
-    "05": ("ants_bees", _ants_bees),
-    "06": ("l2t", _l2t),
+_FIRST_SIZE = [l2t_settings.arm_name(*l2t_settings.ABLATED, method) for method in (*l2t_settings.METHODS, "probe")]
+# The report whose runs answer, the arms that the answer needs, and how it is made of them.
+_ANSWERS: dict[str, tuple[str, Sequence[str], Callable[[Runs], tuple[str, str]]]] = {
+    "00": ("ants_bees", ("vgg16_probe", "alexnet_probe"), _own_images),
+    "01": ("tominet", ("letters", "fashion", "scratch_50", "scratch_150"), _tominet),
+    "02": ("strategies", ("rate_1e-4",), _filters),
+    "03": ("squeezenet", ("head", "fire8_up", "all", "head_160"), _squeezenet),
+    "04": ("strategies", ("rate_1e-5", "rate_1e-1"), _strategies),
+    "05": ("ants_bees", [f"alexnet_{way}" for way in ("full", "frozen", "last", "graded")], _ants_bees),
+    "06": ("l2t", _FIRST_SIZE, _l2t),
 }

@@ -73,7 +73,8 @@ def times(runs: Runs) -> list[dict]:
     """Put the training times beside the report's: another machine, so also relative to full training, by epoch.
 
     Returns:
-        Rows with network, way, reported (s), reported_relative, seconds_per_epoch (median), relative, n. The numbers
+        Rows with network, way, reported (s), reported_relative, seconds_per_epoch (median), relative (median over the
+        seeds of which both were run with as many threads, since a busy machine made some runs slower), n. The numbers
         of ways that were not run are None.
     """
     runs = _with_epoch_seconds(runs)
@@ -82,10 +83,11 @@ def times(runs: Runs) -> list[dict]:
         arms = [f"{network}_{way}" for way in WAYS]
         if not runs.have(arms):
             arms = [INSTEAD.get(arm, arm) for arm in arms]
-        medians = {way: _median_seconds(runs, arm) for way, arm in zip(WAYS, arms, strict=True)}
-        full = medians["full"][0]
+        of_way = {way: _seconds(runs, arm) for way, arm in zip(WAYS, arms, strict=True)}
         whole = REFERENCE[f"{network}_full", SECONDS]["value"]
-        for way, (seconds, count) in medians.items():
+        for way, seconds in of_way.items():
+            full = of_way["full"]
+            ratios = [seconds[place] / full[place] for place in seconds.keys() & full.keys()]
             reported = REFERENCE[f"{network}_{way}", SECONDS]["value"]
             rows.append(
                 {
@@ -93,19 +95,17 @@ def times(runs: Runs) -> list[dict]:
                     "way": way,
                     "reported": reported,
                     "reported_relative": reported / whole,
-                    "seconds_per_epoch": seconds,
-                    "relative": seconds / full if seconds and full else None,
-                    "n": count,
+                    "seconds_per_epoch": statistics.median(seconds.values()) if seconds else None,
+                    "relative": statistics.median(ratios) if ratios else None,
+                    "n": len(seconds),
                 }
             )
     return rows
 
 
-def _median_seconds(runs: Runs, arm: str) -> tuple[float | None, int]:
-    if not runs.have([arm]):
-        return None, 0
-    seconds = list(runs.scores(arm, EPOCH_SECONDS).values())
-    return statistics.median(seconds), len(seconds)
+def _seconds(runs: Runs, arm: str) -> dict[tuple[int, int | None], float]:
+    """Return the seconds of an epoch by seed and threads."""
+    return {(run.seed, run.threads): run.metrics[EPOCH_SECONDS] for run in runs.of(arm) if EPOCH_SECONDS in run.metrics}
 
 
 def optimism(runs: Runs, score: str = "roc_auc") -> list[dict]:

@@ -106,7 +106,7 @@ def _differences(dataset: str) -> list[float]:
 
 
 def _runs_needed(runs: Runs, pair: tuple[str, str], difference: float, level: float) -> int | None:
-    draws = runs.shared_draws(*pair)
+    draws = runs.shared_draws(*pair, ACCURACY)
     scores = [runs.scores(arm, ACCURACY) for arm in pair]
     spread = np.std([scores[0][seed] - scores[1][seed] for seed in draws], ddof=1) if len(draws) > 2 else 0.0
     return stats.runs_needed(float(spread), difference, paired=True, level=level) if spread > 0 else None

@@ -113,13 +113,15 @@ def parts_of_spread(runs: Runs, arm: str, metric: str = ACCURACY) -> dict | None
     Returns:
         arm, metric, total (standard deviation of one run's metric), source, draw, start (shares of the variance, which
         add up to 1), p_source (F test: the source networks do not differ), sources, draws, starts (how many); None
-        where fewer than two source networks or two starts are recorded.
+        where fewer than two source networks, draws that all of them have, or starts are recorded.
     """
     arms = [name for name in (arm, *(f"{arm}_source_{seed}" for seed in SOURCE_SEEDS)) if runs.have([name])]
     if len(arms) < 2 or len(runs.of(f"{arm}_one_draw")) < 2:
         return None
     scores = [runs.scores(name, metric) for name in arms]
     seeds = sorted(set.intersection(*(set(found) for found in scores)))
+    if len(seeds) < 2:
+        return None
     table = np.array([[found[seed] for seed in seeds] for found in scores])
     sources, draws = table.shape
     rows, columns = table.mean(axis=1), table.mean(axis=0)
@@ -170,7 +172,7 @@ def _estimate(name: str, prefix: str, differences: np.ndarray) -> dict[str, floa
 
 def _differences(runs: Runs, first: str, second: str, metric: str) -> np.ndarray:
     one, other = (runs.scores(arm, metric) for arm in (first, second))
-    seeds = runs.shared_draws(first, second)
+    seeds = runs.shared_draws(first, second, metric)
     if not seeds:
         raise ValueError(f"Expected {first} and {second} to share draws. Received: none in common")
     return np.array([one[seed] - other[seed] for seed in seeds])
