@@ -26,11 +26,13 @@ KEY = ("backend", "report", "arm", "profile", "seed")
 
 def measure(backend: str, report: str, arm: str, seed: int) -> dict[str, Any]:
     """Run an arm once, and return its row."""
-    result = runs.isolated_run(REPORTS[report], REPORTS[report].settings(arm, PROFILES[report]), seed)
+    settings = REPORTS[report].settings(arm, PROFILES[report])
+    result = runs.isolated_run(REPORTS[report], settings, seed)
     described = environment.describe()
     return {
         **dict(zip(KEY, (backend, report, arm, PROFILES[report], seed), strict=True)),
         "test_accuracy": result.metrics["test_accuracy"],
+        **REPORTS[report].inputs(settings),
         "versions": described["versions"],
         "device": described["device"],
         "date": described["date"],

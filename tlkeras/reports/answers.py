@@ -142,7 +142,7 @@ def _own_images(runs: Runs) -> tuple[str, str]:
     larger, smaller = (_mean(runs, arm, "validation_accuracy") for arm in arms)
     return (
         "Fit a linear probe to frozen features and compare networks, as `adapt` does: of the ants and bees of report "
-        f"004 that it was not fitted to, {larger:.1%} are right by VGG16's features and {smaller:.1%} by AlexNet's, and "
+        f"004 that it was not fitted to, {larger:.1%} are right by VGG16's features, {smaller:.1%} by AlexNet's, and "
         "its certainty can be checked.",
         f"{images} photographs, some of which ImageNet has; {len(runs.of(arms[0]))} runs",
     )

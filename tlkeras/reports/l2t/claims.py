@@ -266,12 +266,18 @@ def _without(own: Runs, shared: Mapping[str, Mapping[str, Sequence[int]]]) -> di
     left_out = list(shared[own[0].settings["dataset"]]["test"])
     scores = []
     for run in own:
-        bits = np.unpackbits(np.frombuffer(bytes.fromhex(run.details["right"]), np.uint8))
-        total = round(bits.sum() / run.metrics[ACCURACY])
-        kept = np.setdiff1d(np.arange(total), left_out)
-        scores.append((bits[:total].mean(), bits[kept].mean()))
+        right = right_answers(run)
+        kept = np.setdiff1d(np.arange(len(right)), left_out)
+        scores.append((right.mean(), right[kept].mean()))
     every, rest = np.mean(scores, axis=0)
     return {"shared": str(len(left_out)), "all": float(every), "without": float(rest), "n": len(own)}
+
+
+def right_answers(run: Run) -> np.ndarray:
+    """Return which of the test images a run had right, bool, out of its details; its accuracy says how many they are."""
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(run.details["right"]), np.uint8)).astype(bool)
+    accuracy = run.metrics[ACCURACY]
+    return bits[: round(bits.sum() / accuracy)] if accuracy else bits
 
 
 def source_alone(runs: Runs) -> list[dict]:

@@ -44,7 +44,7 @@ def run(arm: Settings, seed: int) -> Result:
         images, the recall of the scarce class where there is one, accuracy on the test images once batch normalisation
         has the statistics of all training images; and seconds an iteration (the median epoch's). The curves, and in the
         details the path of a few weights and what the meta-networks said. Of the source alone, accuracies and
-        loss, and in the details which test images were right, as `right_answers` reads it.
+        loss, and in the details which test images were right, as `claims.right_answers` reads it.
     """
     if arm.method in SOURCE_ALONE:
         return _source_alone(arm, seed)
@@ -163,11 +163,6 @@ def scored_at_last(
     return metrics | {"test_accuracy_recalibrated": evaluate(target, *test)[1]}
 
 
-def right_answers(encoded: str, count: int) -> np.ndarray:
-    """Return which of the test images a run had right, bool `(count,)`, out of its details."""
-    return np.unpackbits(np.frombuffer(bytes.fromhex(encoded), np.uint8), count=count).astype(bool)
-
-
 def pairs(arm: Settings) -> list[Pair]:
     """Return which layers of source and target are matched: all, or the target's maps that the arm names."""
     if arm.method == "scratch":
@@ -186,7 +181,7 @@ def _source_alone(arm: Settings, seed: int) -> Result:
 
     Returns:
         Metrics: accuracy (0..1) and loss (nats) on the test images, accuracy on the training images. In the details
-        the draw, and which test images were right, as `right_answers` reads it.
+        the draw, and which test images were right, as `claims.right_answers` reads it.
     """
     parts = images.small(arm.dataset)
     drawn = images.draw(parts["train"][1], arm.per_class, images.target(arm.dataset).num_classes, arm.scarce, seed)
