@@ -313,8 +313,8 @@ def test_peers_and_ablations_are_compared_once_they_have_runs():
     assert rows["map_best"]["difference"] == pytest.approx(0.09, abs=0.01)
 
 
-def test_a_tuned_baseline_must_be_better_than_every_method():
-    methods = {name: made(f"stl10_10_{name}", 0.2 + noise(place)) for place, name in enumerate(METHODS)}
+def test_a_tuned_baseline_must_be_better_than_what_learns_to_transfer():
+    methods = {name: made(f"stl10_10_{name}", 0.2 + noise(place)) for place, name in enumerate(("ww", "www"))}
     tuned = made("stl10_10_scratch_1e-2", 0.3 + noise(5, 6))
     assert claims.tuned(sum(methods.values(), Runs())) == []
     (row,) = claims.tuned(sum(methods.values(), tuned))
