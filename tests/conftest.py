@@ -18,7 +18,7 @@ def own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TLKERAS_HOME", str(home))
         patch.setenv("TLKERAS_PROFILE", "smoke")
-        for name in ("TLKERAS_RESULTS", "TLKERAS_OFFLINE"):
+        for name in ("TLKERAS_RESULTS", "TLKERAS_OFFLINE", "TLKERAS_TRACEBACK"):
             patch.delenv(name, raising=False)
         yield home
 

@@ -81,6 +81,8 @@ def test_a_process_that_dies_costs_its_job_another_try(tmp_path):
         next(results)
     told = str(caught.value).partition("Received: ")[2].split("; ")
     assert set(told) == {"always, seed 0: its process died 2 times", "wrong, seed 1: ValueError: no such thing"}
+    (note,) = caught.value.__notes__
+    assert note.startswith("wrong, seed 1: ValueError: no such thing\nTraceback ") and "in dies_once" in note
 
 
 def test_processes_end_with_the_study(tmp_path):
@@ -149,8 +151,10 @@ def test_a_failure_loses_no_other_run_and_is_told(cluster):
 
     results = executors.on_ray()(compute, JOBS)
     assert {next(results)[0], next(results)[0]} == {("a", 0), ("a", 1)}
-    with pytest.raises(executors.ClusterError, match=r"Received: b, seed 0: the machine is gone$"):
+    with pytest.raises(executors.ClusterError, match="Expected every run to finish") as caught:
         next(results)
+    assert str(caught.value).endswith("Received: b, seed 0: the machine is gone")
+    assert caught.value.__notes__ == ["b, seed 0: the machine is gone\nfirst line\nthe machine is gone"]
 
 
 def test_no_cluster_and_no_ray_are_named(cluster, monkeypatch):

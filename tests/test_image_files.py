@@ -270,6 +270,19 @@ def test_files_beside_the_folders(root):
     ]
 
 
+HIDDEN = (".git/hooks/sample", ".ipynb_checkpoints/0.png", "__MACOSX/ants/._0.png", ".DS_Store")
+
+
+@pytest.mark.parametrize("split", ["", "train"])
+def test_what_systems_and_editors_hide_is_skipped(root, split):
+    expected = read_tree(root / split)
+    places = [root, *root.glob("*"), *root.glob("*/*")]
+    for hidden in [place / name for place in places for name in HIDDEN]:
+        picture(hidden, format="PNG")
+    found = read_tree(root / split)
+    assert (found.counts(), found.problems) == (expected.counts(), ()) and found.fingerprint == expected.fingerprint
+
+
 def test_empty_class_folders(root):
     (root / "train" / "wasps").mkdir()
     (root / "test" / "ants").mkdir(parents=True)

@@ -324,9 +324,9 @@ def test_what_has_no_one_meaning_is_named(model, name):
         read(model, data)
 
 
-@pytest.mark.parametrize("class_weight", [{"bee": 2.0}, {True: 1.0}, {0.5: 1.0}])
+@pytest.mark.parametrize("class_weight", [{"bee": 2.0}, {True: 1.0}, {0.5: 1.0}, {3: 5.0}, {-1: 5.0}])
 def test_weights_of_unknown_classes(class_weight):
-    with pytest.raises(ValueError, match=r"weights of classes by index or out of \[\]\. Received: .*classes \["):
+    with pytest.raises(ValueError, match=r"weights of classes 0\.\.2 or out of \[\]\. Received: .*classes \["):
         weights_after((IMAGES, LABELS), class_weight=class_weight)
 
 

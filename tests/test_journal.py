@@ -1,6 +1,7 @@
 """A run is computed by one process at a time; what runs, has failed or was interrupted is told."""
 
 import contextlib
+import json
 import threading
 
 import pytest
@@ -47,6 +48,7 @@ def test_what_fails_is_noted_with_the_reason_until_it_ends_well(store):
         raise ValueError("too small")
     (entry,) = journal.entries(store)
     assert (entry.state, entry.reason) == ("failed", "ValueError: too small")
+    assert entry.traceback.startswith("Traceback") and 'raise ValueError("too small")' in entry.traceback
     with journal.claimed(store, *RUN):
         pass
     assert journal.entries(store) == []
@@ -65,6 +67,17 @@ def test_a_process_that_is_gone_has_interrupted_its_run(store):
     assert journal.entries(store) == []
     with journal.claimed(store, *RUN) as free:
         assert free
+
+
+def test_an_entry_from_before_tracebacks_were_kept_is_read(store):
+    with pytest.raises(ValueError, match="too small"), journal.claimed(store, *RUN):
+        raise ValueError("too small")
+    (path,) = journal.folder(store).rglob("*.json")
+    facts = json.loads(path.read_text())
+    del facts["traceback"]
+    path.write_text(json.dumps(facts))
+    (entry,) = journal.entries(store)
+    assert (entry.reason, entry.traceback) == ("ValueError: too small", "")
 
 
 def test_where_no_journal_can_be_kept_nobody_is_kept_out(store, tmp_path, monkeypatch):
@@ -96,3 +109,8 @@ def test_the_status_of_a_study(toy, store, monkeypatch, capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert first == "toy (quick): 1 of 4 runs done, about 0 s left and 2 runs of arms whose cost is not known yet"
     assert second.startswith("    short, seed 1: failed, 20") and second.endswith(": RuntimeError: out of memory")
+    monkeypatch.setenv("TLKERAS_TRACEBACK", "1")
+    assert command_line.main(["status", "--profile", "quick"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[:3] == [first, second, "        Traceback (most recent call last):"]
+    assert told[-1] == "        RuntimeError: out of memory"

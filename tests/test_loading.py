@@ -260,7 +260,6 @@ def test_a_file_put_there_by_hand_is_used_and_named(monkeypatch):
     path = _put(class_names=np.array(["egg", "bacon"]), fold_indices=np.arange(3))
     toy = data.load("toy")
     assert (toy.source, toy.class_names) == ("cache", ("egg", "bacon"))
-    assert list(toy.extras) == ["fold_indices"]
     assert cache.sidecar_path(path).exists()
     _replace(monkeypatch, editions={toy.fingerprint: "half of it"})
     assert data.load("toy").source == "cache (half of it)"

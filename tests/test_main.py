@@ -81,6 +81,10 @@ def test_run_takes_every_arm_and_the_profiles_seeds(calls, capsys, monkeypatch):
         (["run", "tominet", "--arm", "digits"], "['digits']"),
         (["run", "tominet", "--seeds", "0"], "seeds=0"),
         (["run", "tominet", "--profile", "fast"], "'fast'"),
+        (["run", "l2t", "--engine", "jax", "--jobs", "2"], "--jobs 2"),
+        (["run", "l2t", "--engine", "jax", "--executor", "ray", "--address", "auto"], "--executor ray --address auto"),
+        (["run", "tominet", "--executor", "ray", "--jobs", "1"], "--jobs 1"),
+        (["run", "tominet", "--address", "auto"], "--address auto"),
         (["table", "tominette"], "'tominette'"),
         (["table", "--profile", "fast"], "'fast'"),
         (["bench", "speed"], "['speed']"),
@@ -94,6 +98,16 @@ def test_a_wrong_name_is_one_line_and_exit_code_2(calls, capsys, arguments, rece
     (line,) = err.splitlines()
     assert line.startswith("tlkeras: Expected ")
     assert line.endswith(f"Received: {received}")
+
+
+def test_the_whole_traceback_is_shown_where_it_is_asked_for(capsys, monkeypatch):
+    monkeypatch.setenv("TLKERAS_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="'tominette'") as caught:
+        command_line.main(["table", "tominette"])
+    assert caught.traceback[-1].name == "_reports"
+    with pytest.raises(SystemExit):
+        command_line.main(["--help"])
+    assert "TLKERAS_TRACEBACK" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [[], ["walk"], ["run"], ["run", "tominet", "--seeds", "two"]])

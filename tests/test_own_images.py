@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shlex
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ from tlkeras import own_images
 from tlkeras.__main__ import main
 from tlkeras.data.images import squares
 from tlkeras.models import records
-from tlkeras.own_images import backbones, comparison, folder, page, study
+from tlkeras.own_images import backbones, comparison, findings, folder, page, study
 
 COLOURS = {"blue": (40, 60, 200), "red": (200, 50, 40), "sand": (200, 180, 120)}
 
@@ -72,9 +73,18 @@ def test_what_is_written_can_be_read(adapted, tree):
     assert rows[0]["file"] == "train/blue/0.png" and rows[0]["label"] == "blue"
     record = json.loads(adapted.files["run.json"].read_text())
     assert record["class_names"] == ["blue", "red", "sand"] and record["settings"]["seed"] == 0
-    assert record["command"].startswith(f"python -m tlkeras adapt {tree} --budget 0")
+    out = adapted.files["run.json"].parent
+    assert record["command"].startswith(f"python -m tlkeras adapt {tree} --out {out} --budget 0")
     page = adapted.files["report.html"].read_text()
     assert page.count("data:image/png;base64") >= 4 and "stand-in" in page and "http" not in page
+
+
+def test_the_command_does_the_same_again_for_any_path(adapted):
+    out = adapted.files["model.keras"].parent
+    options = ["--out", str(out), "--budget", "0", "--repeats", "1", "--seed", "0", "--backbone", "squeezenet"]
+    command = findings.describe(adapted, "my photographs; 2024")["command"]
+    assert shlex.split(command) == ["python", "-m", "tlkeras", "adapt", "my photographs; 2024", *options]
+    assert " --out " not in findings.describe(dataclasses.replace(adapted, files={}), "mine")["command"]
 
 
 def test_plain_keras_opens_the_model_in_another_process(adapted, tree, tmp_path):
@@ -247,6 +257,12 @@ def test_fine_tuning_is_a_way_like_the_others(adapted, monkeypatch):
     np.testing.assert_array_equal(chances, again)
     assert chances.shape == (len(outside), 3)
     assert comparison.finished(candidate, train, adapted.features, names, seed=0).output_shape == (None, 3)
+
+
+@pytest.mark.parametrize(("errors", "forecast"), [((0.4, 0.2, 0.1), 0.05), ((0.1, 0.15, 0.2), 0.0030 ** (1 / 3))])
+def test_errors_are_forecast_to_fall_or_to_stay_at_their_mean(errors, forecast):
+    found = study._power_law(np.array([10.0, 20.0, 40.0]), np.array(errors), 40, 80)
+    assert found == pytest.approx(forecast)
 
 
 def test_mistakes_are_shown_the_most_certain_first(adapted):

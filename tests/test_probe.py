@@ -63,6 +63,8 @@ def test_weights_of_classes_are_weights_of_their_images_and_make_a_class_likelie
     np.testing.assert_array_equal(heavy.weights, same.weights)
     assert (heavy.strength, heavy.temperature) == (same.strength, same.temperature)
     assert heavy.probabilities(views)[:, 1].mean() > plain.probabilities(views)[:, 1].mean() + 0.1
+    with pytest.raises(ValueError, match=rf"classes 0\.\.{classes - 1} or .* Received: .* classes \[{classes}\]$"):
+        fit_probe(views, labels, seed=0, class_weight={classes: 5.0})
 
 
 def test_fewer_columns_give_the_same_probe(monkeypatch):

@@ -54,6 +54,11 @@ def test_a_notebook_of_each_report_is_there():
         assert Path(readme.ROOT, "notebooks", f"{stem}.ipynb").is_file()
 
 
+def test_every_row_of_the_weights_says_how_many_parameters():
+    header, _, *rows = [[cell.strip() for cell in line.split("|")] for line in readme.weights().splitlines()]
+    assert all(re.fullmatch(r"[\d,]+", row[header.index("parameters")]) for row in rows) and len(rows) > 4
+
+
 def test_a_block_is_replaced_and_the_rest_kept():
     text = "a\n<!-- x:begin (a note) -->\nold\n<!-- x:end -->\nb\n"
     assert readme.replace_block(text, "x", "new\nlines") == (

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import sys
+import textwrap
 from pathlib import Path
 from types import ModuleType
 
@@ -15,11 +16,20 @@ from tlkeras.experiments import audit, environment, executors, journal, plans, r
 from tlkeras.experiments.report import Report, profile
 from tlkeras.reports import REPORTS
 
+_TRACEBACK = "TLKERAS_TRACEBACK"
+_IGNORED = {  # options of `run` that would do nothing
+    "--engine jax": ("executor", "address", "jobs"),
+    "--executor ray": ("jobs",),
+    "--executor local": ("address",),
+}
 TRAINED = ("mnist", "fashion_mnist", "letters", "cyrillic_letters", "squeezenet_tinyimagenet32", "resnet32")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse and run a command; a foreseeable error is told on stderr, without a traceback, and is exit code 2."""
+    """Parse and run a command; a foreseeable error is told on stderr, without a traceback, and is exit code 2.
+
+    Where TLKERAS_TRACEBACK is set to anything, the error is raised instead.
+    """
     options = _parser().parse_args(arguments)
     try:
         return options.command(options) or 0
@@ -27,20 +37,26 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, RuntimeError, OSError) as error:
+        if os.environ.get(_TRACEBACK):
+            raise
         print(f"tlkeras: {error}", file=sys.stderr)
         return 2
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tlkeras", description="Transfer-learning reports, reproduced.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tlkeras",
+        description="Transfer-learning reports, reproduced.",
+        epilog=f"{_TRACEBACK}=1 shows the whole traceback of an error.",
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
     run = commands.add_parser("run", help="run a study; finished runs are kept and never run again")
     run.add_argument("report", help=f"one of {', '.join(REPORTS)}, or all")
     run.add_argument("--arm", action="append", help="only this arm (may be repeated)")
     run.add_argument("--profile", help="smoke, quick or paper; default: TLKERAS_PROFILE, else quick")
     run.add_argument("--seeds", type=int, help="number of seeds; default: the profile's")
-    run.add_argument("--jobs", type=int, default=1, help="processes that share the cores of this machine; default: 1")
-    run.add_argument("--executor", choices=("local", "ray"), default="local", help="where; default: local")
+    run.add_argument("--jobs", type=int, help="processes that share the cores of this machine; default: 1")
+    run.add_argument("--executor", choices=("local", "ray"), help="where; default: local")
     run.add_argument("--address", help="of the Ray cluster, or auto; default: a new one on this machine")
     run.add_argument(
         "--engine", choices=("keras", "jax"), default="keras", help="jax: all seeds of an arm at once, on a GPU"
@@ -107,6 +123,7 @@ def _reports(name: str) -> list[Report]:
 
 
 def _run(options: argparse.Namespace) -> None:
+    _check_combination(options)
     if options.engine == "jax":
         for report in _reports(options.report):
             arms = options.arm or list(report.arms)
@@ -118,8 +135,20 @@ def _run(options: argparse.Namespace) -> None:
         _show(report, options.arm, options.seeds, options.profile, execute)
 
 
-def _local(jobs: int) -> executors.Execute:
-    return executors.in_process if jobs == 1 else executors.local(jobs)
+def _check_combination(options: argparse.Namespace) -> None:
+    """Refuse options of `run` that would be ignored.
+
+    Raises:
+        ValueError: an option that does nothing with this engine or executor.
+    """
+    place = "--engine jax" if options.engine == "jax" else f"--executor {options.executor or 'local'}"
+    given = {f"--{name}": getattr(options, name) for name in _IGNORED[place]}
+    if received := " ".join(f"{option} {value}" for option, value in given.items() if value is not None):
+        raise ValueError(f"Expected {place} without {', '.join(given)}, which it has no use for. Received: {received}")
+
+
+def _local(jobs: int | None) -> executors.Execute:
+    return executors.in_process if jobs is None or jobs == 1 else executors.local(jobs)
 
 
 def _show(
@@ -150,6 +179,8 @@ def _status(options: argparse.Namespace) -> None:
             if entry.report == report.name:
                 reason = f": {entry.reason}" if entry.reason else ""
                 print(f"    {entry.arm}, seed {entry.seed}: {entry.state}, {entry.since}, {entry.process}{reason}")
+                if entry.traceback and os.environ.get(_TRACEBACK):
+                    print(textwrap.indent(entry.traceback.rstrip(), " " * 8))
 
 
 def _table(options: argparse.Namespace) -> None:

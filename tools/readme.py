@@ -109,7 +109,7 @@ def weights() -> str:
     for path in sorted(PRETRAINED.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         trained = f"here, on {record['data']['name']}"
-        rows.append((f"`{path.stem}`", trained, "", f"MIT; data: {record['data']['licence']}"))
+        rows.append((f"`{path.stem}`", trained, f"{record['parameters']:,}", f"MIT; data: {record['data']['licence']}"))
     return markdown_table(("weights", "trained", "parameters", "licence"), rows)
 
 

@@ -43,10 +43,10 @@ def summary() -> str:
     rows = read()
     silent = sum(not row["keras_warns"] for row in rows)
     harmless = sum(row["difference"] == 0 for row in rows)
-    worst = max(rows, key=lambda row: row["right"] - row["in_the_trap"])
+    worst = min(rows, key=lambda row: row["difference"])
     return (
         f"{len(rows)} traps. Of {silent} of them Keras says nothing; {harmless} cost nothing as measured here. "
-        f"The dearest, `{worst['trap']}`, costs {worst['right'] - worst['in_the_trap']:.3f} of {worst['right']:.3f}."
+        f"The dearest, `{worst['trap']}`, costs {-worst['difference']:.3f} of {worst['right']:.3f}."
     )
 
 

@@ -175,6 +175,8 @@ class ImageTree(LoadedData):
 def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
     """Read a tree; whatever is wrong with a file ends as a problem, never as an exception.
 
+    Files and folders whose names begin with a dot are skipped, and so is `__MACOSX`.
+
     Args:
         root: its folders are the splits, their folders the classes. If none of them has folders, they are the classes
             themselves, of one split that is called "all".
@@ -231,8 +233,10 @@ def _folders(folder: Path, place: str, problems: list[str]) -> list[Path]:
 
 
 def _listed(folder: Path, place: str, problems: list[str]) -> list[Path]:
+    """Return what is in a folder, by name, without what systems and editors put there for themselves."""
     try:
-        return sorted(folder.iterdir(), key=lambda path: _text(path.name))
+        members = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
+        return sorted(members, key=lambda path: _text(path.name))
     except OSError as error:
         problems.append(f"{place or _text(folder.name)}: cannot be read ({error.strerror})")
         return []

@@ -35,8 +35,7 @@ class Dataset(images.LoadedData):
     """A data set in memory, and where it came from.
 
     `x_*` are uint8 `(n, height, width, channels)` in 0..255, `y_*` int32 `(n,)` in 0..num_classes-1. `stand_in` is
-    True when these are not the real data but the embedded default. `extras` holds whatever else the file had, such as
-    a validation part or official folds.
+    True when these are not the real data but the embedded default.
     """
 
     name: str
@@ -49,7 +48,6 @@ class Dataset(images.LoadedData):
     stand_in: bool
     fingerprint: str
     licence: str
-    extras: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
 
 @overload
@@ -270,7 +268,6 @@ def _dataset(
         stand_in=stand_in,
         fingerprint=fingerprint,
         licence=record.embedded_licence if stand_in else record.licence,
-        extras={key: value for key, value in arrays.items() if key not in (*cache.CONTENT, "class_names")},
     )
 
 

@@ -6,8 +6,9 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
+from traceback import format_exc
 from typing import Any
 
 Job = tuple[str, int]  # arm, seed
@@ -17,7 +18,10 @@ _STOP_SECONDS = 5
 
 
 class ClusterError(RuntimeError):
-    """There is no Ray, no cluster at the address, or runs failed in other processes; those that did not are stored."""
+    """There is no Ray, no cluster at the address, or runs failed in other processes; those that did not are stored.
+
+    The tracebacks of the other processes are its notes (`__notes__`), which Python prints below its own traceback.
+    """
 
 
 def in_process(compute: Compute, jobs: Iterable[Job]) -> Iterator[tuple[Job, Any]]:
@@ -43,7 +47,7 @@ def local(processes: int, *, retries: int = 2) -> Execute:
         raise ValueError(f"Expected at least one process. Received: {processes}")
 
     def execute(compute: Compute, jobs: Iterable[Job]) -> Iterator[tuple[Job, Any]]:
-        waiting, failures, deaths = deque(jobs), list[str](), Counter[Job]()
+        waiting, failures, deaths = deque(jobs), dict[str, str](), Counter[Job]()
         workers: dict[Connection, _Worker] = {}
         try:
             while waiting or workers:
@@ -55,14 +59,14 @@ def local(processes: int, *, retries: int = 2) -> Execute:
                     worker = workers[connection]  # type: ignore[index]  # it waits for connections alone
                     job = worker.job
                     try:
-                        run, failure = worker.connection.recv()
+                        run, failure, traceback = worker.connection.recv()
                     except (EOFError, OSError):
                         del workers[worker.connection]
                         deaths[job] += 1
                         if deaths[job] <= retries:
                             waiting.appendleft(job)
                         else:
-                            failures.append(f"{job[0]}, seed {job[1]}: its process died {deaths[job]} times")
+                            failures[f"{job[0]}, seed {job[1]}: its process died {deaths[job]} times"] = ""
                         continue
                     if waiting:
                         worker.give(waiting.popleft())
@@ -72,12 +76,12 @@ def local(processes: int, *, retries: int = 2) -> Execute:
                     if failure is None:
                         yield job, run
                     else:
-                        failures.append(f"{job[0]}, seed {job[1]}: {failure}")
+                        failures[f"{job[0]}, seed {job[1]}: {failure}"] = traceback
         finally:
             for worker in workers.values():
                 worker.stop()
         if failures:
-            raise ClusterError(f"Expected every run to finish. Received: {'; '.join(failures)}")
+            raise _failed(failures)
 
     return execute
 
@@ -110,7 +114,7 @@ class _Worker:
 
 
 def _serve(connection: Connection, compute: Compute) -> None:
-    """Answer each job with its run, or with what it failed of."""
+    """Answer each job with its run, or with what it failed of and the traceback."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
@@ -118,12 +122,12 @@ def _serve(connection: Connection, compute: Compute) -> None:
             job = connection.recv()
         except EOFError:
             return
-        run, failure = None, None
+        run, failure, traceback = None, None, ""
         try:
             run = compute(job)
         except Exception as error:
-            failure = f"{type(error).__name__}: {error}"
-        connection.send((run, failure))
+            failure, traceback = f"{type(error).__name__}: {error}", format_exc()
+        connection.send((run, failure, traceback))
 
 
 def _end_with_parent() -> None:
@@ -173,20 +177,30 @@ def on_ray(address: str | None = None, *, retries: int = 2) -> Execute:
         gpus = min(1, ray.cluster_resources().get("GPU", 0))
         options = {"num_cpus": 1, "num_gpus": gpus, "max_calls": 1, "max_retries": retries}
         task = ray.remote(**options)(lambda job: compute(job))
-        waiting, failures = {task.remote(job): job for job in jobs}, []
+        waiting, failures = {task.remote(job): job for job in jobs}, dict[str, str]()
         while waiting:
             (done,), _ = ray.wait(list(waiting), num_returns=1)
             job = waiting.pop(done)
             try:
                 run = ray.get(done)
             except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
-                failures.append(f"{job[0]}, seed {job[1]}: {str(error).strip().splitlines()[-1]}")
+                told = str(error).strip()  # Ray puts the traceback of the task before its last line
+                failures[f"{job[0]}, seed {job[1]}: {told.splitlines()[-1]}"] = told
             else:
                 yield job, run
         if failures:
-            raise ClusterError(f"Expected every run to finish. Received: {'; '.join(failures)}")
+            raise _failed(failures)
 
     return execute
+
+
+def _failed(failures: Mapping[str, str]) -> ClusterError:
+    """Return the error that names each failure; tracebacks are notes of it, and empty where there is none."""
+    error = ClusterError(f"Expected every run to finish. Received: {'; '.join(failures)}")
+    for failure, traceback in failures.items():
+        if traceback:
+            error.add_note(f"{failure}\n{traceback}")
+    return error
 
 
 def _connected(address: str | None) -> Any:

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import format_exc
 
 import filelock
 
@@ -23,7 +24,10 @@ _GUARD_SECONDS = 60  # locks are taken and removed one at a time, which takes mi
 
 @dataclass(frozen=True)
 class Entry:
-    """A run that is "running", has "failed", or was "interrupted", for its process is gone; `since` is in UTC."""
+    """A run that is "running", has "failed", or was "interrupted", for its process is gone; `since` is in UTC.
+
+    `reason` and `traceback` are of one that has failed; entries of earlier versions have no traceback.
+    """
 
     report: str
     arm: str
@@ -32,6 +36,7 @@ class Entry:
     since: str
     process: str
     reason: str = ""
+    traceback: str = ""
 
 
 def folder(store: Path) -> Path:
@@ -43,8 +48,8 @@ def folder(store: Path) -> Path:
 def claimed(store: Path, report: str, arm: str, key: str, seed: int) -> Iterator[bool]:
     """Hold a run while it is computed and stored; yield False where another process holds it.
 
-    How it ends is noted: nothing stays of a run that ends well or by Ctrl-C, the reason of one that fails. Where the
-    cache cannot be written, nobody is kept out, and nothing is noted.
+    How it ends is noted: nothing stays of a run that ends well or by Ctrl-C, reason and traceback of one that fails.
+    Where the cache cannot be written, nobody is kept out, and nothing is noted.
     """
     path = folder(store) / report / arm / f"{key}-{seed}.json"
     lock = filelock.FileLock(f"{path}.lock", timeout=0)
@@ -62,7 +67,7 @@ def claimed(store: Path, report: str, arm: str, key: str, seed: int) -> Iterator
         _note(path, report, arm, seed, "running")
         yield True
     except Exception as error:
-        _note(path, report, arm, seed, "failed", f"{type(error).__name__}: {error}")
+        _note(path, report, arm, seed, "failed", f"{type(error).__name__}: {error}", format_exc())
         raise
     except BaseException:
         path.unlink(missing_ok=True)
@@ -103,8 +108,8 @@ def _held(store: Path, path: Path) -> bool:
         return False
 
 
-def _note(path: Path, report: str, arm: str, seed: int, state: str, reason: str = "") -> None:
+def _note(path: Path, report: str, arm: str, seed: int, state: str, reason: str = "", traceback: str = "") -> None:
     since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    entry = Entry(report, arm, seed, state, since, f"{socket.gethostname()} {os.getpid()}", reason)
+    entry = Entry(report, arm, seed, state, since, f"{socket.gethostname()} {os.getpid()}", reason, traceback)
     with contextlib.suppress(OSError):
         _files.write_json(path, vars(entry))

@@ -1,5 +1,6 @@
 """What a study of one's own photographs found out, and how it is written down."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,13 +74,9 @@ def log_odds(probabilities: np.ndarray) -> np.ndarray:
 
 def describe(adapted: Adapted, path: Path | str) -> dict[str, Any]:
     """Return everything that is needed to do it again, and what came of it."""
-    networks = [backbone.network for backbone in adapted.backbones]
-    settings = adapted.settings
-    command = f"python -m tlkeras adapt {path} --budget {settings['budget']:g} --repeats {settings['repeats']}"
-    command += f" --seed {settings['seed']}" + "".join(f" --backbone {name}" for name in networks)
     model = adapted.files.get("model.keras")
     return {
-        "command": command,
+        "command": _command(adapted, path, model.parent if model else None),
         "folder": str(path),
         "name": adapted.collection.name,
         "fingerprint": adapted.collection.fingerprint,
@@ -90,7 +87,7 @@ def describe(adapted: Adapted, path: Path | str) -> dict[str, Any]:
         "side": adapted.chosen.side,
         "backbones": [vars(backbone) for backbone in adapted.backbones],
         "missing": adapted.missing,
-        "settings": settings,
+        "settings": adapted.settings,
         "advice": vars(adapted.advice),
         "transferability": adapted.transferability,
         "candidates": adapted.rows,
@@ -104,6 +101,15 @@ def describe(adapted: Adapted, path: Path | str) -> dict[str, Any]:
         "model_sha256": _files.file_digest(model) if model else None,
         **environment.describe(),
     }
+
+
+def _command(adapted: Adapted, path: Path | str, out: Path | None) -> str:
+    """Return what a shell is given to do it again; `out` is the folder that was written, or None."""
+    settings = adapted.settings
+    words = ["python", "-m", "tlkeras", "adapt", str(path), *(["--out", str(out)] if out else [])]
+    words += ["--budget", f"{settings['budget']:g}", "--repeats", str(settings["repeats"])]
+    words += ["--seed", str(settings["seed"])]
+    return shlex.join(words + [word for backbone in adapted.backbones for word in ("--backbone", backbone.network)])
 
 
 def prediction_rows(adapted: Adapted) -> list[dict[str, Any]]:

@@ -239,7 +239,8 @@ def _learning_curve(
 
     Returns:
         "rows" (images, accuracy), and "forecast" (images, accuracy, ci_low, ci_high): errors fall as a power of the
-        number of images, fitted by least squares on logarithms; the interval is over resampled folds.
+        number of images, fitted by least squares on logarithms, or stay at their mean; the interval is over resampled
+        folds.
     """
     rows = comparison.joined(features, candidate.backbones)
     sizes, wrong = np.zeros(len(_SHARES)), np.zeros((len(members), len(_SHARES)))
@@ -276,9 +277,13 @@ def _share(members: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
 
 
 def _power_law(sizes: np.ndarray, errors: np.ndarray, images: int, wanted: int) -> float:
-    """Return the error at `wanted` images by a power law; without any error, half an image counts as wrong."""
-    slope, level = np.polyfit(np.log(sizes), np.log(np.maximum(errors, 0.5 / images)), 1)
-    return float(np.exp(level + min(slope, 0.0) * np.log(wanted)))
+    """Return the error at `wanted` images by a power law, or the geometric mean of errors that rise.
+
+    Without any error, half an image counts as wrong.
+    """
+    logs = np.log(np.maximum(errors, 0.5 / images))
+    slope, level = np.polyfit(np.log(sizes), logs, 1)
+    return float(np.exp(logs.mean() if slope > 0 else level + slope * np.log(wanted)))
 
 
 def _check_output(out: Path) -> None:

@@ -68,7 +68,7 @@ def read(
         splits.check_images(model, images)
     if more and sample_weight is not None:
         raise ValueError("Expected weights beside the images, or as sample_weight=. Received: both")
-    weights = image_weights(labels, names, more[0] if more else sample_weight, class_weight)
+    weights = image_weights(labels, graph.num_classes(model), names, more[0] if more else sample_weight, class_weight)
     return Labelled(images, labels, weights), names
 
 
@@ -100,12 +100,17 @@ def class_indices(
 
 
 def image_weights(
-    labels: np.ndarray, names: Sequence[str], sample_weight: Any, class_weight: Mapping[Any, float] | None
+    labels: np.ndarray,
+    num_classes: int,
+    names: Sequence[str],
+    sample_weight: Any,
+    class_weight: Mapping[Any, float] | None,
 ) -> np.ndarray | None:
     """Return the weight of each image, the product of both kinds, float32 `(n,)`; None where there is neither.
 
     Args:
-        labels: `(n,)` integers.
+        labels: `(n,)` integers 0..num_classes-1.
+        num_classes: how many classes there are.
         names: of the classes, or none.
         sample_weight: `(n,)` or `(n, 1)`, or None.
         class_weight: class, or its name -> factor; 1 for those left out; or None.
@@ -119,11 +124,11 @@ def image_weights(
     weights = np.asarray(np.ones(len(labels)) if sample_weight is None else sample_weight, np.float32)
     weights = weights[:, 0] if weights.ndim == 2 and weights.shape[1] == 1 else weights
     factors = {names.index(key) if key in names else key: value for key, value in (class_weight or {}).items()}
-    unknown = [key for key in factors if isinstance(key, bool) or not isinstance(key, int | np.integer)]
-    if unknown or weights.shape != labels.shape:
+    whole = {key for key in factors if isinstance(key, int | np.integer) and not isinstance(key, bool)}
+    if len(whole & set(range(num_classes))) < len(factors) or weights.shape != labels.shape:
         raise ValueError(
-            f"Expected a weight for each of {len(labels)} images, and weights of classes by index or out of "
-            f"{list(names)}. Received: shape={weights.shape}, classes {list(class_weight or {})}"
+            f"Expected a weight for each of {len(labels)} images, and weights of classes 0..{num_classes - 1} or out "
+            f"of {list(names)}. Received: shape={weights.shape}, classes {list(class_weight or {})}"
         )
     weights = weights * np.array([factors.get(int(label), 1.0) for label in labels], np.float32)
     if not np.isfinite(weights).all() or weights.min() < 0 or not weights.any():

@@ -79,7 +79,7 @@ def fit_probe(
     counts = np.bincount(labels, minlength=2)
     if not len(views) or counts.min() < 2:
         raise ValueError(f"Expected views, and two images or more of each class from 0 up. Received: {counts.tolist()}")
-    weights = inputs.image_weights(labels, names, sample_weight, class_weight)
+    weights = inputs.image_weights(labels, len(counts), names, sample_weight, class_weight)
     rows = np.concatenate([unit_rows(view) for view in views])
     coordinates, compressed = _compressed(rows)
     by_view, folds = np.split(coordinates, len(views)), _folds(labels, min(_FOLDS, counts.min()), seed)

@@ -22,7 +22,7 @@ def target(name: str) -> Dataset:
             raise
     digits = data.load(_STAND_IN)
     source = f"{_STAND_IN}: {digits.source.removesuffix(' (stand-in)')}"
-    return dataclasses.replace(digits, name=name, source=source, stand_in=True, extras={})
+    return dataclasses.replace(digits, name=name, source=source, stand_in=True)
 
 
 def cut(name: str, per_class: int, test_count: int, seed: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
