@@ -178,8 +178,8 @@ def peers(runs: Runs) -> list[dict]:
 def ablations(runs: Runs) -> list[dict]:
     """Compare changes of a method, one at a time, with the method as it is in the report, on the same draws.
 
-    UFM at the rate of the tuned baseline is compared with that baseline, too. L2T-ww is also compared with its own
-    random weights of the pairs kept fixed, with the ten monotone maps (their mean, and the one that is best on these
+    UFM and L2T-ww at the rate of the tuned baseline are compared with that baseline, too, and with each other. L2T-ww is
+    also compared with its own random weights of the pairs kept fixed, with the ten monotone maps (their mean, and the one that is best on these
     test images, which flatters it), and with UFM of as many seconds. "Recalibrated" is the same training, scored once
     batch normalisation has the statistics of all training images.
 
@@ -187,7 +187,8 @@ def ablations(runs: Runs) -> list[dict]:
         Rows of `tables.comparison_rows`, p adjusted over all of them, for what has runs.
     """
     runs = runs + _recalibrated(runs, "scratch") + _maps(runs)
-    pairs = [("scratch_recalibrated", "scratch"), ("map_mean", "ww"), ("map_best", "ww"), ("ufm_1e-2", "scratch_1e-2")]
+    pairs = [("scratch_recalibrated", "scratch"), ("map_mean", "ww"), ("map_best", "ww")]
+    pairs += itertools.combinations(("ww_sgd_1e-2", "ufm_1e-2", "scratch_1e-2"), 2)
     for name, (method, _) in CHANGES.items():
         if not name.startswith("map_"):
             pairs.append((name, "ww" if name == "ufm_1300" else method))

@@ -110,6 +110,7 @@ CHANGES: dict[str, tuple[str, dict]] = {  # one at a time: (method, fields)
     "scratch_1e-2": ("scratch", {"learning_rate": 0.01}),
     "scratch_warm_up": ("scratch", {"warm_up": 10}),
     "ufm_1e-2": ("ufm", {"learning_rate": 0.01}),  # beside a baseline that is tuned, too
+    "ww_sgd_1e-2": ("ww", {"learning_rate": 0.01}),  # the same; the next two change the meta-networks' rate
     "ww_fixed": ("ww", {"meta_rate": 0.0}),
     "ww_1e-3": ("ww", {"meta_rate": 1e-3}),
     "ww_1e-2": ("ww", {"meta_rate": 1e-2}),
@@ -148,6 +149,7 @@ LABELS = {  # of data sets, methods and arms, in words
     "scratch_warm_up": "from scratch after a warm-up",
     "scratch_recalibrated": "from scratch, recalibrated",
     "ufm_1e-2": "UFM at a rate of 0.01",
+    "ww_sgd_1e-2": "L2T-ww at a rate of 0.01",
     "ww_fixed": "L2T-ww, its first random weights kept",
     "ww_1e-3": "L2T-ww, Adam at 1e-3",
     "ww_1e-2": "L2T-ww, Adam at 1e-2",
