@@ -178,10 +178,10 @@ def peers(runs: Runs) -> list[dict]:
 def ablations(runs: Runs) -> list[dict]:
     """Compare changes of a method, one at a time, with the method as it is in the report, on the same draws.
 
-    UFM and L2T-ww at the rate of the tuned baseline are compared with that baseline, too, and with each other. L2T-ww is
-    also compared with its own random weights of the pairs kept fixed, with the ten monotone maps (their mean, and the one that is best on these
-    test images, which flatters it), and with UFM of as many seconds. "Recalibrated" is the same training, scored once
-    batch normalisation has the statistics of all training images.
+    UFM and L2T-ww at the rate of the tuned baseline are compared with that baseline, too, and with each other. L2T-ww
+    is also compared with its own random weights of the pairs kept fixed, with the ten monotone maps (their mean, and
+    the one that is best on these test images, which flatters it), and with UFM of as many seconds. "Recalibrated" is
+    the same training, scored once batch normalisation has the statistics of all training images.
 
     Returns:
         Rows of `tables.comparison_rows`, p adjusted over all of them, for what has runs.
