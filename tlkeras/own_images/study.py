@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tlkeras import _files
-from tlkeras.data.images import NotAnImageError, decode_image, squares
+from tlkeras.data.images import NotAnImageError, decode_image, squares, visible
 from tlkeras.experiments import environment
 from tlkeras.models import portable
 from tlkeras.own_images import backbones as backbones_file
@@ -324,7 +324,7 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
 
     Args:
         model: the .keras file, or its folder; run.json beside it has the names of the classes.
-        images: files, or folders of files.
+        images: files, or folders of files, whose hidden ones are passed over as in a folder to train on.
 
     Returns:
         A row of each: file, predicted, probability (0..1); or file and problem, where it is no image.
@@ -359,4 +359,4 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
 
 
 def _files_in(path: Path) -> list[Path]:
-    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    return [file for file in visible(path) if file.is_file()] if path.is_dir() else [path]
