@@ -112,6 +112,17 @@ def test_saved_models_predict_and_name_what_is_no_image(adapted, tree, tmp_path,
         own_images.predict(tmp_path / "none.keras", [tree])
 
 
+def test_prediction_passes_over_what_systems_put_into_a_folder(adapted, tree, tmp_path):
+    image, unpacked = (tree / "val" / "red" / "0.png").read_bytes(), tmp_path / "unpacked"
+    (unpacked / "__MACOSX").mkdir(parents=True)
+    for name in ("red.png", "._red.png", ".DS_Store", "__MACOSX/._red.png"):
+        (unpacked / name).write_bytes(image)
+    model = adapted.files["model.keras"]
+    assert [row["file"] for row in own_images.predict(model, [unpacked])] == [str(unpacked / "red.png")]
+    hidden = unpacked / "._red.png"
+    assert [row["predicted"] for row in own_images.predict(model, [hidden])] == ["red"]  # it was asked for by name
+
+
 def test_features_run_once_and_a_study_resumes(adapted, tree, monkeypatch):
     def nothing(*_, **__):
         raise AssertionError("computed again")

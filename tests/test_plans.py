@@ -72,6 +72,17 @@ def test_a_study_runs_after_its_estimate(toy, written, capsys):
     assert toy.calls == [(30, 3), (30, 4)] and capsys.readouterr().out.startswith(f"{estimate}report ")
 
 
+def test_the_example_of_the_documentation_is_a_study(monkeypatch, written, tmp_path, capsys):
+    monkeypatch.setenv("TLKERAS_RESULTS", str(tmp_path / "results"))
+    page = (environment.REPOSITORY / "docs" / "commands.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    assert command_line.main(["study", str(written(example)), "--estimate"]) == 0
+    assert capsys.readouterr().out == (
+        "tominet (quick): 0 of 6 runs done, 6 runs of arms whose cost is not known yet\n"
+        "squeezenet (quick): 0 of 2 runs done, 2 runs of arms whose cost is not known yet\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "received"),
     [

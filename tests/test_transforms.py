@@ -40,13 +40,6 @@ def test_scale_enlarges_about_the_centre():
     assert small == pytest.approx(9) and large == pytest.approx(36, rel=0.1)
 
 
-def test_padding_puts_a_frame_around_the_whole_picture():
-    white = np.ones((1, 8, 8, 1), np.float32)
-    found = apply([t.pad(4)], images=white)[0, ..., 0]
-    np.testing.assert_allclose(found[2:6, 2:6], 1)
-    np.testing.assert_allclose(np.concatenate([found[:2].ravel(), found[:, -2:].ravel()]), 0.5)
-
-
 def test_each_picture_has_its_own_draw_and_transforms_are_composed_in_order():
     draws = tf.constant([[0.0, 0.5, 1.0], [0.99, 0.5, 1.0]])
     found = t.apply([t.jitter(1), t.rotate(90)], tf.constant(IMAGES), draws).numpy()
@@ -66,7 +59,7 @@ def test_gradients_come_back_to_the_pixel_they_left():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: t.jitter(0), lambda: t.jitter(1.5), lambda: t.rotate(0), lambda: t.scale(2, 1), lambda: t.pad(0)]
+    "make", [lambda: t.jitter(0), lambda: t.jitter(1.5), lambda: t.rotate(0), lambda: t.scale(2, 1)]
 )
 def test_transforms_of_nothing_are_refused(make):
     with pytest.raises(ValueError, match="^Expected .* Received: "):

@@ -50,67 +50,21 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"{_TRACEBACK}=1 shows the whole traceback of an error.",
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    run = commands.add_parser("run", help="run a study; finished runs are kept and never run again")
-    run.add_argument("report", help=f"one of {', '.join(REPORTS)}, or all")
-    run.add_argument("--arm", action="append", help="only this arm (may be repeated)")
-    run.add_argument("--profile", help="smoke, quick or paper; default: TLKERAS_PROFILE, else quick")
-    run.add_argument("--seeds", type=int, help="number of seeds; default: the profile's")
-    run.add_argument("--jobs", type=int, help="processes that share the cores of this machine; default: 1")
-    run.add_argument("--executor", choices=("local", "ray"), help="where; default: local")
-    run.add_argument("--address", help="of the Ray cluster, or auto; default: a new one on this machine")
-    run.add_argument(
-        "--engine", choices=("keras", "jax"), default="keras", help="jax: all seeds of an arm at once, on a GPU"
-    )
-    run.set_defaults(command=_run)
-    study = commands.add_parser("study", help="run what a TOML file asks for, after an estimate of its cost")
-    study.add_argument("file", type=Path, help="profile, jobs, and a table of each report with arms and seeds")
-    study.add_argument("--estimate", action="store_true", help="say what it costs, and run nothing")
-    study.set_defaults(command=_study)
-    status = commands.add_parser("status", help="what of a study is done, running or failed, and the time left")
-    status.add_argument("report", nargs="?", default="all", help=f"one of {', '.join(REPORTS)}; default: all")
-    status.add_argument("--profile", help="smoke, quick or paper; default: TLKERAS_PROFILE, else quick")
-    status.set_defaults(command=_status)
-    table = commands.add_parser("table", help="our numbers beside the report's")
-    table.add_argument("report", nargs="?", default="all", help=f"one of {', '.join(REPORTS)}; default: all")
-    table.add_argument("--profile", default="paper", help="which stored runs; default: paper")
-    table.add_argument("--json", action="store_true", help="rows as JSON")
-    table.set_defaults(command=_table)
-    audits = commands.add_parser("audit", help="what is wrong with the stored runs; exit code 1 if anything is")
-    audits.add_argument("--profile", default="paper", help="which store; default: paper")
-    audits.add_argument("--json", action="store_true", help="findings as JSON")
-    audits.add_argument("--rerun", type=int, default=0, metavar="K", help="draw K runs and compute them again")
-    audits.add_argument("--seed", help="decides the draw: any text; default: the commit")
-    audits.add_argument("--limit", type=float, default=60.0, help="draw none that took more seconds (default: 60)")
-    audits.add_argument("--minutes", type=float, default=math.inf, help="begin none that would end later")
-    audits.set_defaults(command=_audit)
-    bench = commands.add_parser("bench", help="speed against a peer, both in one run")
-    bench.add_argument("name", nargs="*", help="default: all")
-    bench.add_argument("--json", action="store_true", help="rows as JSON")
-    bench.add_argument("--record", action="store_true", help="store the rows in results/benchmarks.json")
-    bench.set_defaults(command=_bench)
-    data = commands.add_parser("data", help="what is cached, from which source, fingerprint, licence")
-    data.add_argument("name", nargs="?", help="fetch this data set if it is not there, and describe it")
-    data.add_argument(
-        "--verify", action="store_true", help="compare all data and weights that are here with the records"
-    )
-    data.set_defaults(command=_data)
-    adapt = commands.add_parser("adapt", help="find the best way to classify your own photographs, and save a model")
-    adapt.add_argument("path", help="a folder class/image or split/class/image, or the name of a data set of images")
-    adapt.add_argument("--out", default="own_images", help="folder for model, report and predictions")
-    adapt.add_argument("--backbone", action="append", help="only this network (may be repeated)")
-    adapt.add_argument(
-        "--budget", type=float, default=5.0, help="minutes, after which nothing is fine-tuned (default: 5)"
-    )
-    adapt.add_argument("--repeats", type=int, default=2, help="how often the images are dealt into folds (default: 2)")
-    adapt.add_argument("--seed", type=int, default=0)
-    adapt.set_defaults(command=_adapt)
-    predict = commands.add_parser("predict", help="classify images by a model that `adapt` saved")
-    predict.add_argument("model", help="the folder or the .keras file")
-    predict.add_argument("images", nargs="+", help="files, or folders of files")
-    predict.set_defaults(command=_predict)
-    pretrain = commands.add_parser("pretrain", help="train the shipped source networks again")
-    pretrain.add_argument("name", nargs="*", help=f"{', '.join(TRAINED)}; default: all, three hours on two cores")
-    pretrain.set_defaults(command=_pretrain)
+    for name, told, add_options, command in (
+        ("run", "run a study; finished runs are kept and never run again", _run_options, _run),
+        ("study", "run what a TOML file asks for, after an estimate of its cost", _study_options, _study),
+        ("status", "what of a study is done, running or failed, and the time left", _status_options, _status),
+        ("table", "our numbers beside the report's", _table_options, _table),
+        ("audit", "what is wrong with the stored runs; exit code 1 if anything is", _audit_options, _audit),
+        ("bench", "speed against a peer, both in one run", _bench_options, _bench),
+        ("data", "what is cached, from which source, fingerprint, licence", _data_options, _data),
+        ("adapt", "find the best way to classify your own photographs, and save a model", _adapt_options, _adapt),
+        ("predict", "classify images by a model that `adapt` saved", _predict_options, _predict),
+        ("pretrain", "train the shipped source networks again", _pretrain_options, _pretrain),
+    ):
+        own = commands.add_parser(name, help=told)
+        add_options(own)
+        own.set_defaults(command=command)
     return parser
 
 
@@ -120,6 +74,19 @@ def _reports(name: str) -> list[Report]:
     if name not in REPORTS:
         raise ValueError(f"Expected a report out of {tuple(REPORTS)}, or 'all'. Received: {name!r}")
     return [REPORTS[name]]
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("report", help=f"one of {', '.join(REPORTS)}, or all")
+    parser.add_argument("--arm", action="append", help="only this arm (may be repeated)")
+    parser.add_argument("--profile", help="smoke, quick or paper; default: TLKERAS_PROFILE, else quick")
+    parser.add_argument("--seeds", type=int, help="number of seeds; default: the profile's")
+    parser.add_argument("--jobs", type=int, help="processes that share the cores of this machine; default: 1")
+    parser.add_argument("--executor", choices=("local", "ray"), help="where; default: local")
+    parser.add_argument("--address", help="of the Ray cluster, or auto; default: a new one on this machine")
+    parser.add_argument(
+        "--engine", choices=("keras", "jax"), default="keras", help="jax: all seeds of an arm at once, on a GPU"
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -160,6 +127,11 @@ def _show(
     print(tables.format_table(tables.result_rows(report, finished, arms=finished.arms)))
 
 
+def _study_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, help="profile, jobs, and a table of each report with arms and seeds")
+    parser.add_argument("--estimate", action="store_true", help="say what it costs, and run nothing")
+
+
 def _study(options: argparse.Namespace) -> None:
     wanted = plans.read_study(options.file, REPORTS)
     execute = _local(wanted.jobs)
@@ -168,6 +140,11 @@ def _study(options: argparse.Namespace) -> None:
         print(f"{part.report.name} ({wanted.profile}): {plans.summary(rows, wanted.jobs)}", flush=True)
     for part in wanted.parts if not options.estimate else ():
         _show(part.report, part.arms, part.seeds, wanted.profile, execute)
+
+
+def _status_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("report", nargs="?", default="all", help=f"one of {', '.join(REPORTS)}; default: all")
+    parser.add_argument("--profile", help="smoke, quick or paper; default: TLKERAS_PROFILE, else quick")
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -183,11 +160,26 @@ def _status(options: argparse.Namespace) -> None:
                     print(textwrap.indent(entry.traceback.rstrip(), " " * 8))
 
 
+def _table_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("report", nargs="?", default="all", help=f"one of {', '.join(REPORTS)}; default: all")
+    parser.add_argument("--profile", default="paper", help="which stored runs; default: paper")
+    parser.add_argument("--json", action="store_true", help="rows as JSON")
+
+
 def _table(options: argparse.Namespace) -> None:
     rows = []
     for report in _reports(options.report):
         rows += tables.result_rows(report, runs.load_runs(report, profile(options.profile)))
     print(json.dumps(rows, indent=1) if options.json else tables.format_table(rows))
+
+
+def _audit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", default="paper", help="which store; default: paper")
+    parser.add_argument("--json", action="store_true", help="findings as JSON")
+    parser.add_argument("--rerun", type=int, default=0, metavar="K", help="draw K runs and compute them again")
+    parser.add_argument("--seed", help="decides the draw: any text; default: the commit")
+    parser.add_argument("--limit", type=float, default=60.0, help="draw none that took more seconds (default: 60)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin none that would end later")
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -222,6 +214,12 @@ def _rerun(options: argparse.Namespace) -> list[audit.Finding]:
     return [audit.Finding(o.verdict, f"{o.run.report}/{o.run.arm}, seed {o.run.seed}", o.reason) for o in different]
 
 
+def _bench_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="*", help="default: all")
+    parser.add_argument("--json", action="store_true", help="rows as JSON")
+    parser.add_argument("--record", action="store_true", help="store the rows in results/benchmarks.json")
+
+
 def _bench(options: argparse.Namespace) -> None:
     startup.quiet_start()
     benchmarks = _benchmarks()
@@ -249,6 +247,13 @@ def _benchmarks() -> ModuleType:
     return importlib.import_module("benchmarks")
 
 
+def _data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help="fetch this data set if it is not there, and describe it")
+    parser.add_argument(
+        "--verify", action="store_true", help="compare all data and weights that are here with the records"
+    )
+
+
 def _data(options: argparse.Namespace) -> int:
     if options.verify:
         return _verify()
@@ -267,6 +272,17 @@ def _verify() -> int:
     for path, damage in found.items():
         print(f"{path}: {damage or 'sound'}")
     return int(any(found.values()))
+
+
+def _adapt_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", help="a folder class/image or split/class/image, or the name of a data set of images")
+    parser.add_argument("--out", default="own_images", help="folder for model, report and predictions")
+    parser.add_argument("--backbone", action="append", help="only this network (may be repeated)")
+    parser.add_argument(
+        "--budget", type=float, default=5.0, help="minutes, after which nothing is fine-tuned (default: 5)"
+    )
+    parser.add_argument("--repeats", type=int, default=2, help="how often the images are dealt into folds (default: 2)")
+    parser.add_argument("--seed", type=int, default=0)
 
 
 def _adapt(options: argparse.Namespace) -> None:
@@ -290,12 +306,21 @@ def _adapt(options: argparse.Namespace) -> None:
     print("\n".join(str(path) for path in adapted.files.values()))
 
 
+def _predict_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="the folder or the .keras file")
+    parser.add_argument("images", nargs="+", help="files, or folders of files")
+
+
 def _predict(options: argparse.Namespace) -> None:
     startup.quiet_start()
     from tlkeras.own_images import predict
 
     for row in predict(options.model, options.images):
         print("\t".join(str(value) for value in row.values()))
+
+
+def _pretrain_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="*", help=f"{', '.join(TRAINED)}; default: all, three hours on two cores")
 
 
 def _pretrain(options: argparse.Namespace) -> None:

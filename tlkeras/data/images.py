@@ -233,13 +233,21 @@ def _folders(folder: Path, place: str, problems: list[str]) -> list[Path]:
 
 
 def _listed(folder: Path, place: str, problems: list[str]) -> list[Path]:
-    """Return what is in a folder, by name, without what systems and editors put there for themselves."""
     try:
-        members = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
-        return sorted(members, key=lambda path: _text(path.name))
+        return visible(folder)
     except OSError as error:
         problems.append(f"{place or _text(folder.name)}: cannot be read ({error.strerror})")
         return []
+
+
+def visible(folder: Path) -> list[Path]:
+    """Return what is in a folder, by name, without what systems and editors put there for themselves.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    members = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
+    return sorted(members, key=lambda path: _text(path.name))
 
 
 def _content(path: Path) -> bytes:

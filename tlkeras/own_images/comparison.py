@@ -25,6 +25,7 @@ EPOCHS, HEAD_EPOCHS = 10, 5
 _AT_ONCE = 8  # images in a forward pass, all of whose maps are held at once
 _TIMED = 8  # images in the forward pass that is timed
 Features = Mapping[str, np.ndarray]  # network -> (n, channels)
+Folds = Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]  # of each repeat: images to train on, and the others
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Score:
     probabilities: np.ndarray
     seconds: float
 
-    def accuracies(self, labels: np.ndarray, parts: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]) -> np.ndarray:
+    def accuracies(self, labels: np.ndarray, parts: Folds) -> np.ndarray:
         """Return the accuracy in each fold of each repeat, 0..1, `(repeats * folds,)`."""
         return np.array(
             [

@@ -14,13 +14,13 @@ import numpy as np
 from tqdm import tqdm
 
 from tlkeras import _files
-from tlkeras.data.images import NotAnImageError, decode_image, squares
+from tlkeras.data.images import NotAnImageError, decode_image, squares, visible
 from tlkeras.experiments import environment
 from tlkeras.models import portable
 from tlkeras.own_images import backbones as backbones_file
 from tlkeras.own_images import comparison, folder, page
 from tlkeras.own_images.backbones import Backbone
-from tlkeras.own_images.comparison import Candidate, Score
+from tlkeras.own_images.comparison import Candidate, Folds, Score
 from tlkeras.own_images.findings import Adapted, describe, prediction_rows
 from tlkeras.own_images.folder import Collection
 from tlkeras.transfer import strategies, transferability
@@ -69,7 +69,7 @@ def adapt_images(
         OSError: the output cannot be written, or there is not enough space; nothing is half written.
         InterruptedStudy: Ctrl-C.
     """
-    started, settings = time.perf_counter(), {"budget": budget, "repeats": repeats, "seed": seed}
+    started = time.perf_counter()
     if repeats < 1 or budget < 0:
         raise ValueError(f"Expected at least one repeat, and a budget of 0 or more. Received: {repeats}, {budget}")
     folder_out = None if out is None else Path(out)
@@ -77,8 +77,50 @@ def adapt_images(
         _check_output(folder_out)
     collection = folder.read(path)
     found, missing = backbones_file.available(backbones)
-    plan, parts = comparison.candidates(found), comparison.folds(collection.train.labels, repeats=repeats, seed=seed)
-    total = len(found) * len(collection.train) + len(plan) * repeats * comparison.FOLDS
+    labels, deadline = collection.train.labels, started + 60 * budget
+    parts = comparison.folds(labels, repeats=repeats, seed=seed)
+    features, scores, skipped = _compared(collection, found, parts, deadline, seed, folder_out)
+    chosen, rows = comparison.decide(scores, {one.candidate.name: one.accuracies(labels, parts) for one in scores})
+    ranked = _transferability(found, features, labels)
+    adapted = Adapted(
+        collection=collection,
+        backbones=found,
+        missing=missing,
+        features=features,
+        advice=strategies.recommend(min(collection.counts().values()), max(row["similarity"] for row in ranked)),
+        transferability=ranked,
+        scores=scores,
+        rows=rows,
+        skipped=skipped,
+        chosen=chosen,
+        probabilities=next(score for score in scores if score.candidate is chosen).probabilities.mean(0),
+        curve=_learning_curve(chosen, features, labels, parts[0], seed=seed),
+        duplicates=_duplicates(collection),
+        settings={"budget": budget, "repeats": repeats, "seed": seed},
+    )
+    _finish(adapted, seed)
+    adapted.seconds = time.perf_counter() - started
+    if folder_out:
+        _write(adapted, folder_out, path)
+    return adapted
+
+
+def _compared(
+    collection: Collection,
+    found: Sequence[Backbone],
+    parts: Folds,
+    deadline: float,
+    seed: int,
+    out: Path | None,
+) -> tuple[dict[str, np.ndarray], list[Score], dict[str, str]]:
+    """Run every candidate for which there is time.
+
+    Returns:
+        The features of the training images by network; the scores of the candidates that were run to the end; and
+        the others, with the reason.
+    """
+    plan = comparison.candidates(found)
+    total = len(found) * len(collection.train) + len(plan) * len(parts) * comparison.FOLDS
     try:
         with environment.no_retracing_warnings(), _files.progress(None, "features", total=total, unit="step") as bar:
             features = {
@@ -86,42 +128,30 @@ def adapt_images(
                 for backbone in found
             }
             bar.set_description("comparing")
-            study = _Comparison(collection, features, parts, started + 60 * budget, seed, folder_out, bar)
+            study = _Comparison(collection, features, parts, deadline, seed, out, bar)
             scores = [score for candidate in plan if (score := study.score(candidate, found))]
     except KeyboardInterrupt:
-        kept = f" and {folder_out / 'finished'}" if folder_out else ""
+        kept = f" and {out / 'finished'}" if out else ""
         raise InterruptedStudy(
             f"Interrupted. What was computed is kept in {backbones_file.home() / 'features'}{kept}; "
             "the same call goes on from there."
         ) from None
-    accuracies = {score.candidate.name: score.accuracies(collection.train.labels, parts) for score in scores}
-    chosen, rows = comparison.decide(scores, accuracies)
-    probabilities = next(score for score in scores if score.candidate is chosen).probabilities.mean(0)
-    ranked = _transferability(found, features, collection.train.labels)
-    adapted = Adapted(
-        collection,
-        found,
-        missing,
-        features,
-        strategies.recommend(min(collection.counts().values()), max(row["similarity"] for row in ranked)),
-        ranked,
-        scores,
-        rows,
-        study.skipped,
-        chosen,
-        probabilities,
-        _learning_curve(chosen, features, collection.train.labels, parts[0], seed=seed),
-        folder.near_duplicates(collection.train)
-        + (folder.near_duplicates(collection.train, collection.held_out) if collection.held_out else []),
-        settings,
-    )
-    adapted.model = portable(comparison.finished(chosen, collection.train, features, collection.class_names, seed=seed))
+    return features, scores, study.skipped
+
+
+def _duplicates(collection: Collection) -> list[dict]:
+    """Return the pairs of images that show the same, among those to train on and between them and the held out."""
+    train, held_out = collection.train, collection.held_out
+    return folder.near_duplicates(train) + (folder.near_duplicates(train, held_out) if held_out else [])
+
+
+def _finish(adapted: Adapted, seed: int) -> None:
+    """Train the chosen way on all training images, and ask it for the held-out ones."""
+    collection, chosen = adapted.collection, adapted.chosen
+    model = comparison.finished(chosen, collection.train, adapted.features, collection.class_names, seed=seed)
+    adapted.model = portable(model)
     if collection.held_out:
         adapted.held_out = comparison.predicted(adapted.model, collection.held_out.squares(chosen.side))
-    adapted.seconds = time.perf_counter() - started
-    if folder_out:
-        _write(adapted, folder_out, path)
-    return adapted
 
 
 class _Comparison:
@@ -131,7 +161,7 @@ class _Comparison:
         self,
         collection: Collection,
         features: Mapping[str, np.ndarray],
-        parts: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]],
+        parts: Folds,
         deadline: float,
         seed: int,
         out: Path | None,
@@ -324,7 +354,7 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
 
     Args:
         model: the .keras file, or its folder; run.json beside it has the names of the classes.
-        images: files, or folders of files.
+        images: files, or folders of files, whose hidden ones are passed over as in a folder to train on.
 
     Returns:
         A row of each: file, predicted, probability (0..1); or file and problem, where it is no image.
@@ -359,4 +389,4 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
 
 
 def _files_in(path: Path) -> list[Path]:
-    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    return [file for file in visible(path) if file.is_file()] if path.is_dir() else [path]

@@ -29,7 +29,6 @@ class HeadMismatchError(ValueError):
 class FittedClassifier:
     """A classifier, what it cost, and the shape of the maps that it takes."""
 
-    kind: str
     shape: tuple[int, int, int]
     parameters: int
     seconds: float
@@ -105,7 +104,7 @@ def fit_classifier(
     started = time.perf_counter()
     fit = _fit_svm if kind == "linear_svm" else _fit_network
     parameters, predict = fit(kind, maps, labels, num_classes, seed, epochs)
-    return FittedClassifier(kind, tuple(maps.shape[1:]), parameters, time.perf_counter() - started, predict)
+    return FittedClassifier(tuple(maps.shape[1:]), parameters, time.perf_counter() - started, predict)
 
 
 def fit_svm(features: np.ndarray, labels: np.ndarray, seed: int) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:

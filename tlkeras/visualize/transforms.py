@@ -55,14 +55,6 @@ def scale(low: float, high: float) -> Transform:
     return Transform(1, lambda draws, shape: _zoom(1 / (low + (high - low) * draws[:, 0]), shape))
 
 
-def pad(pixels: int) -> Transform:
-    """Put a grey frame of `pixels` around the picture and fit the whole into its size, so that its edge is seen."""
-    _check(pixels >= 1, "a frame from 1 pixel up", pixels=pixels)
-    return Transform(
-        0, lambda draws, shape: _zoom(ops.ones(ops.shape(draws)[:1]) * (1 + 2 * pixels / min(shape)), shape)
-    )
-
-
 def apply(transforms: Sequence[Transform], images: Tensor, draws: Tensor) -> Tensor:
     """Return transformed pictures.
 

@@ -33,6 +33,7 @@ from tlkeras.transfer.batches import random_flip_crop
 from tlkeras.transfer.evaluation import Evaluator, evaluate
 from tlkeras.transfer.features import SHARED, pooled_model
 
+Labelled = tuple[np.ndarray, np.ndarray]  # images and their labels
 CURVES = ("cross_entropy", "matching", "accuracy", "lookahead", "before", "after")
 
 
@@ -48,10 +49,7 @@ def run(arm: Settings, seed: int) -> Result:
     """
     if arm.method in SOURCE_ALONE:
         return _source_alone(arm, seed)
-    parts, classes = images.small(arm.dataset), images.target(arm.dataset).num_classes
-    drawn = images.draw(parts["train"][1], arm.per_class, classes, arm.scarce, seed)
-    x, y = (part[drawn] for part in parts["train"])
-    test = tuple(part[: arm.test_count] for part in parts["test"])
+    drawn, (x, y), test = cut(arm, seed)
     learner, path, ends = training(arm, seed), Trajectory("conv1", WATCHED_WEIGHTS), []
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
     answers = Answers(learner, x[:64], every=max(1, arm.epochs // 40), pair=WATCHED_PAIR, channels=WATCHED_CHANNELS)
@@ -88,6 +86,14 @@ def run(arm: Settings, seed: int) -> Result:
     }
     kept = {name: np.round(history[name], 4).tolist() for name in CURVES if name in history}
     return Result(metrics, kept | (scores.accuracies if scores else {}), details)
+
+
+def cut(arm: Settings, seed: int) -> tuple[np.ndarray, Labelled, Labelled]:
+    """Return which training images a seed draws, whatever the method; these; and the test images."""
+    parts, classes = images.small(arm.dataset), images.target(arm.dataset).num_classes
+    (x, y), (test_x, test_y) = parts["train"], parts["test"]
+    drawn = images.draw(y, arm.per_class, classes, arm.scarce, seed)
+    return drawn, (x[drawn], y[drawn]), (test_x[: arm.test_count], test_y[: arm.test_count])
 
 
 class Scores(keras.callbacks.Callback):
@@ -183,12 +189,9 @@ def _source_alone(arm: Settings, seed: int) -> Result:
         Metrics: accuracy (0..1) and loss (nats) on the test images, accuracy on the training images. In the details
         the draw, and which test images were right, as `claims.right_answers` reads it.
     """
-    parts = images.small(arm.dataset)
-    drawn = images.draw(parts["train"][1], arm.per_class, images.target(arm.dataset).num_classes, arm.scarce, seed)
-    train = tuple(part[drawn] for part in parts["train"])
-    test = tuple(part[: arm.test_count] for part in parts["test"])
+    drawn, train, test = cut(arm, seed)
     base = pooled_model(images.source(), FEATURES[-1:])
-    known, unknown = (SHARED.features(base, part) for part in (parts["train"][0], test[0]))
+    known, unknown = (SHARED.features(base, part) for part in (images.small(arm.dataset)["train"][0], test[0]))
     probe = fitted(known[drawn], train[1], arm.strength)
     history: dict[str, list] = {}
     if arm.method == "probe":

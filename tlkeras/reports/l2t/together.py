@@ -15,8 +15,7 @@ from tlkeras import data
 from tlkeras.experiments.report import Result
 from tlkeras.l2t import Answers, LearningToTransfer
 from tlkeras.l2t.plan import History, NonFiniteLossError
-from tlkeras.reports.l2t import images
-from tlkeras.reports.l2t.run import CURVES, scored_at_last, training
+from tlkeras.reports.l2t.run import CURVES, cut, scored_at_last, training
 from tlkeras.reports.l2t.settings import QUESTIONS, SOURCE_ALONE, WATCHED_CHANNELS, WATCHED_PAIR, Settings
 from tlkeras.transfer.batches import random_flip_crop
 
@@ -39,11 +38,8 @@ def run(arm: Settings, seeds: Sequence[int]) -> Iterator[tuple[int, Result]]:
         raise ValueError(f"Expected KERAS_BACKEND=jax, and a method that trains a target. Received: {received}")
     from tlkeras.l2t import jax as engine  # late: it needs JAX
 
-    parts, classes = images.small(arm.dataset), images.target(arm.dataset).num_classes
-    drawn = [images.draw(parts["train"][1], arm.per_class, classes, arm.scarce, seed) for seed in seeds]
-    train = [tuple(part[own] for part in parts["train"]) for own in drawn]
-    x, y = parts["test"]
-    test = (x[: arm.test_count], y[: arm.test_count])
+    cuts = [cut(arm, seed) for seed in seeds]
+    train, test = [own for _, own, _ in cuts], cuts[0][2]  # the test images are those of every seed
     trainings = [training(arm, seed) for seed in seeds]
     looks = [_answers(one, own[0], arm) for one, own in zip(trainings, train, strict=True)]
     precision, started = os.environ.get("TLKERAS_PRECISION", "float32"), time.perf_counter()
