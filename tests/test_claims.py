@@ -107,16 +107,16 @@ def test_p_values_are_adjusted_over_the_claims_that_were_run():
     assert judge(ALL, []) == []
 
 
-def test_an_interval_decides_where_no_test_can():
-    options = {"by_interval": True}
+def test_a_t_test_decides_where_no_test_of_ranks_can():
+    options = {"by_t": True}
     assert verdict(("few_high", "few_low", "score"), **options) == HELD
     assert verdict(("few_low", "few_high", "score"), **options) == NOT_HELD
     assert verdict(("few_high", "few_low", "loss"), **options) == HELD
     assert verdict(("wide", "high", "score"), **options) == NOT_CONTRADICTED
     assert verdict(("few_high", "few_low", "score"), fewest=5, **options) == NOT_DECIDED
     one = made(one=[0.1], other=[0.2])
-    (row,) = judge(one, [Claim("of one run", (("other", "one", "score"),))], by_interval=True)
-    assert row["verdict"] == NOT_DECIDED, "the interval of one run is not finite"
+    (row,) = judge(one, [Claim("of one run", (("other", "one", "score"),))], by_t=True)
+    assert row["verdict"] == NOT_DECIDED, "one run does not scatter"
 
 
 def test_other_arms_stand_in_for_arms_without_runs_on_both_sides():

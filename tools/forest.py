@@ -5,6 +5,7 @@ which a test tells whether they are up to date; the drawing itself depends on Ma
 """
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,9 @@ class Row:
     @property
     def text(self) -> str:
         """The numbers of the row in one phrase."""
-        interval = f" [{self.estimate.ci_low:.3f}, {self.estimate.ci_high:.3f}]" if self.estimate.n > 1 else ""
+        interval = (
+            f" [{self.estimate.ci_low:.3f}, {self.estimate.ci_high:.3f}]" if math.isfinite(self.estimate.ci_low) else ""
+        )
         reported = "" if self.reported is None else f", reported {self.reported:.3f}"
         return f"{self.words}: {self.estimate.mean:.3f}{interval} n={self.estimate.n}{reported}"
 
@@ -146,7 +149,7 @@ def draw(shown: dict[str, list[Row]], theme: str) -> Figure:
 
 
 def _draw_row(panel: matplotlib.axes.Axes, place: int, row: Row, theme: str) -> None:
-    if row.estimate.n > 1:
+    if math.isfinite(row.estimate.ci_low):
         panel.plot([row.estimate.ci_low, row.estimate.ci_high], [place, place], color=OURS[theme], linewidth=4)
     ours = "ours, with the 95 % interval of the mean"
     figures.points(panel, [row.estimate.mean], [place], color=OURS[theme], markersize=8, label=ours)

@@ -46,7 +46,12 @@ class _Evidence:
     text: str
     result: stats.Comparison
     favours: int
-    shown: bool  # by this comparison alone, before any correction
+    p: float  # by this comparison alone, before any correction
+    smallest_p: float  # that so many scores could ever give
+
+    @property
+    def shown(self) -> bool:
+        return self.p < LEVEL
 
 
 def judge(
@@ -54,7 +59,7 @@ def judge(
     claims: Sequence[Claim],
     *,
     paired: bool = True,
-    by_interval: bool = False,
+    by_t: bool = False,
     fewest: int = 0,
     instead: Mapping[str, str] | None = None,
 ) -> list[dict]:
@@ -68,8 +73,8 @@ def judge(
         runs: of one profile.
         claims: what is judged.
         paired: over the draws that both arms have; False where equal seeds mean nothing in common.
-        by_interval: decide by the 95 % interval of the difference of the means, where so few runs can be had that no
-            test reaches the level; p is reported all the same.
+        by_t: decide by Student's t test, where so few runs can be had that no test of ranks reaches the level; with
+            fewer than three it decides nothing.
         fewest: with fewer runs nothing is decided.
         instead: arms that stand in for arms without runs, on both sides of a comparison; the row names them.
 
@@ -81,7 +86,7 @@ def judge(
     Raises:
         ValueError: a metric that none of an arm's runs has.
     """
-    evidence = [_evidence(runs, claim, paired, by_interval, instead or {}) for claim in claims]
+    evidence = [_evidence(runs, claim, paired, by_t, instead or {}) for claim in claims]
     pairs = [_p_values(claim, own) for claim, own in zip(claims, evidence, strict=True) if own]
     adjusted = iter(zip(*(stats.adjust(column) for column in zip(*pairs, strict=True)), strict=True))
     rows = []
@@ -90,15 +95,12 @@ def judge(
             rows.append(_not_run(claim))
             continue
         one, (p, smallest_p) = _decisive(claim, own), next(adjusted)
-        decided, decidable = (one.shown, True) if by_interval else (p < LEVEL, smallest_p < LEVEL)
-        if by_interval and not np.isfinite([one.result.ci_low, one.result.ci_high]).all():
-            decidable = False
-        enough = decidable and one.result.n >= fewest
-        rows.append(_row(claim, _verdict(claim, one, decided) if enough else NOT_DECIDED, one, float(p)))
+        enough = smallest_p < LEVEL and one.result.n >= fewest
+        rows.append(_row(claim, _verdict(claim, one, p < LEVEL) if enough else NOT_DECIDED, one, float(p)))
     return rows
 
 
-def _evidence(runs: Runs, claim: Claim, paired: bool, by_interval: bool, instead: Mapping[str, str]) -> list[_Evidence]:
+def _evidence(runs: Runs, claim: Claim, paired: bool, by_t: bool, instead: Mapping[str, str]) -> list[_Evidence]:
     """Return the evidence of each comparison, none at all where an arm was not run."""
     found = []
     for first, second, metric in claim.comparisons:
@@ -107,19 +109,24 @@ def _evidence(runs: Runs, claim: Claim, paired: bool, by_interval: bool, instead
         if not runs.have((first, second)):
             return []
         result = tables.compare_arms(runs, first, second, metric, paired=paired)
-        higher = np.sign(result.difference) if by_interval else np.sign(result.effect - result.even)
+        higher = np.sign(result.difference) if by_t else np.sign(result.effect - result.even)
         favours = -higher if tables.lower_is_better(metric) else higher
-        shown = not result.ci_low <= 0 <= result.ci_high if by_interval else result.p < LEVEL
+        p, smallest_p = _by_t(result) if by_t else (result.p, result.smallest_p)
         text = f"{first} against {second}, {metric.replace('_', ' ')}"
-        found.append(_Evidence(text, result, int(favours), bool(shown)))
+        found.append(_Evidence(text, result, int(favours), p, smallest_p))
     return found
+
+
+def _by_t(result: stats.Comparison) -> tuple[float, float]:
+    """Return p of the t test and the smallest that it could give: 1 with too few scores to say anything."""
+    return (result.t_p, 0.0) if np.isfinite(result.t_p) else (1.0, 1.0)
 
 
 def _decisive(claim: Claim, evidence: Sequence[_Evidence]) -> _Evidence:
     """Return the strongest evidence against a claim that is shown, else the weakest in favour of it."""
     if against := _against(claim, evidence):
-        return min(against, key=lambda one: one.result.p)
-    return max(evidence, key=lambda one: (one.favours != FAVOURED[claim.expected], one.result.p))
+        return min(against, key=lambda one: one.p)
+    return max(evidence, key=lambda one: (one.favours != FAVOURED[claim.expected], one.p))
 
 
 def _against(claim: Claim, evidence: Sequence[_Evidence]) -> list[_Evidence]:
@@ -130,8 +137,8 @@ def _p_values(claim: Claim, evidence: Sequence[_Evidence]) -> tuple[float, float
     """Return the p of a claim, and the smallest that its numbers of runs could ever give."""
     one = _decisive(claim, evidence)
     if _against(claim, evidence):
-        return min(1.0, len(evidence) * one.result.p), min(1.0, len(evidence) * one.result.smallest_p)
-    return one.result.p, max(own.result.smallest_p for own in evidence)
+        return min(1.0, len(evidence) * one.p), min(1.0, len(evidence) * one.smallest_p)
+    return one.p, max(own.smallest_p for own in evidence)
 
 
 def _verdict(claim: Claim, one: _Evidence, decided: bool) -> str:

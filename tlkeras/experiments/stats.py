@@ -8,7 +8,9 @@ seeds an arm the exact distribution is cheap.
 import dataclasses
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -16,13 +18,14 @@ from scipy import stats
 ALTERNATIVES = ("two-sided", "greater", "less")
 _CORRECTIONS = ("holm", "bh")
 _INTERVAL_RESAMPLES = 9999  # scipy's default: the end of a 95 % interval moves by about 1 % of its width between seeds
+_FEWEST, _FEWEST_TO_RESAMPLE = 3, 10  # scores for an interval at all, and for one by the bootstrap
 _OPTIMISM_RESAMPLES = 500
 _RANK_EFFICIENCY = 3 / math.pi  # of Wilcoxon's and Mann-Whitney's tests beside the t test, for normal scores
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Mean of `n` scores, its bootstrap interval and the standard deviation (n - 1); nan where one score can't tell."""
+    """Mean of `n` scores, its interval and the standard deviation (n - 1); nan where too few scores can't tell."""
 
     mean: float
     ci_low: float
@@ -37,7 +40,8 @@ class Comparison:
 
     `even` is the effect where neither is higher: 0 of a rank-biserial correlation, 0.5 of a chance of superiority.
     `n` is the number of pairs, or the size of the smaller arm. `smallest_p` is the smallest p that so many scores
-    could ever give: where it is above the level wanted, the test can't decide, whatever the scores are.
+    could ever give: where it is above the level wanted, the test can't decide, whatever the scores are. `t_p` is that
+    of Student's t test (Welch's, unpaired), for where ranks can't: it trusts that scores scatter normally.
     """
 
     test: str
@@ -51,10 +55,13 @@ class Comparison:
     ci_high: float
     n: int
     smallest_p: float
+    t_p: float
 
 
 def summarize(values: Sequence[float], *, confidence: float = 0.95, seed: int = 0) -> Summary:
-    """Mean of scores with its BCa bootstrap interval.
+    """Mean of scores with its interval: the BCa bootstrap's from ten scores on, of three to nine Student's t.
+
+    The bootstrap's interval of five normal scores, meant to hold the mean 95 times in 100, holds it 86 times.
 
     Args:
         values: finite scores, shape `(n,)`, n >= 1.
@@ -62,8 +69,8 @@ def summarize(values: Sequence[float], *, confidence: float = 0.95, seed: int = 
         seed: of the bootstrap; the same seed gives the same interval.
 
     Returns:
-        A `Summary`; for n = 1 its interval and standard deviation are nan, for equal scores the interval is the score
-        itself.
+        A `Summary`; for n < 3 its interval is nan, for n = 1 the standard deviation, too; for equal scores the interval
+        is the score itself.
 
     Raises:
         ValueError: for no score, or one that isn't a finite number.
@@ -92,8 +99,8 @@ def compare(
         seed: of the bootstrap interval.
 
     Returns:
-        A `Comparison`; the interval is the 95 % BCa bootstrap interval of the mean difference, nan with one score in
-        an arm.
+        A `Comparison`; the interval is that of the mean difference, 95 %, as `summarize` has it; nan, as `t_p` is, with
+        fewer than three scores in an arm.
 
     Raises:
         ValueError: for empty or non-finite scores, arms of different length where paired, or an unknown alternative.
@@ -251,10 +258,14 @@ def _mean_difference(first: np.ndarray, second: np.ndarray, axis: int = -1) -> n
 def _interval(
     samples: tuple[np.ndarray, ...], statistic: Callable, confidence: float, seed: int
 ) -> tuple[float, float]:
-    if min(len(sample) for sample in samples) < 2:
+    fewest = min(len(sample) for sample in samples)
+    if fewest < _FEWEST:
         return math.nan, math.nan
     if max(np.ptp(sample) for sample in samples) < 1e-12:  # equal but for rounding: BCa divides by zero
         return float(statistic(*samples)), float(statistic(*samples))
+    if fewest < _FEWEST_TO_RESAMPLE:
+        ends = _t_test(samples).confidence_interval(confidence)
+        return float(ends.low), float(ends.high)
     result = stats.bootstrap(
         samples,
         statistic,
@@ -282,7 +293,25 @@ def _paired(first: np.ndarray, second: np.ndarray, alternative: str, seed: int) 
         ci_high=high,
         n=len(differences),
         smallest_p=smallest_p(len(differences), alternative=alternative),
+        t_p=_t_p((differences,), alternative),
     )
+
+
+def _t_p(samples: tuple[np.ndarray, ...], alternative: str) -> float:
+    """Return p of the t test, nan with too few scores."""
+    if min(map(len, samples)) < _FEWEST:
+        return math.nan
+    p = float(_t_test(samples, alternative).pvalue)
+    return 1.0 if math.isnan(p) else p  # nothing but equal scores
+
+
+def _t_test(samples: tuple[np.ndarray, ...], alternative: str = "two-sided") -> Any:
+    """Make Student's t test of one sample, or Welch's of two."""
+    with warnings.catch_warnings():  # equal scores, which scatter by rounding alone
+        warnings.simplefilter("ignore", RuntimeWarning)
+        if len(samples) == 1:
+            return stats.ttest_1samp(*samples, 0, alternative=alternative)
+        return stats.ttest_ind(*samples, equal_var=False, alternative=alternative)
 
 
 def _signed_rank(differences: np.ndarray, alternative: str) -> tuple[float, float, float]:
@@ -310,6 +339,7 @@ def _unpaired(first: np.ndarray, second: np.ndarray, alternative: str, seed: int
         ci_high=high,
         n=min(len(first), len(second)),
         smallest_p=smallest_p(len(first), len(second), alternative=alternative),
+        t_p=_t_p((first, second), alternative),
     )
 
 

@@ -34,14 +34,13 @@ LATER_VERDICTS = {  # of a strategy that is laid beside the advised one
     NOT_HELD: "did worse",
     NOT_DECIDED: "had too few draws to say",
 }
-FEWEST = 5  # draws; the bootstrap interval of fewer is little more than their range
+FEWEST = 5  # draws
 
 
 def findings(runs: Runs) -> list[dict]:
     """Judge for each target and size whether the advised strategy is better than the other two, on the same draws.
 
-    By the 95 % interval of the mean difference, because few seeds cannot make a p small; see `claims.judge`. "Not
-    contradicted" is then an advised strategy that is not worse within the interval.
+    By Student's t test, because few seeds cannot make the p of a test of ranks small; see `claims.judge`.
 
     Returns:
         Rows of `judge` with quadrant, target, size, advised and accuracy before them, by quadrant; only cells of which
@@ -65,7 +64,7 @@ def findings(runs: Runs) -> list[dict]:
             **row,
         }
         for (dataset, size, advice, advised), row in zip(
-            cells, judge(runs, claims, by_interval=True, fewest=FEWEST), strict=True
+            cells, judge(runs, claims, by_t=True, fewest=FEWEST), strict=True
         )
     ]
     return sorted(rows, key=lambda row: row["quadrant"])
@@ -138,7 +137,7 @@ def later_rows(runs: Runs) -> list[dict]:
         Claim(f"{strategy} beats the advice: {dataset}, {size}", ((arm, advised, ACCURACY),))
         for dataset, size, _, strategy, arm, advised in found
     ]
-    judged = judge(runs, claims, by_interval=True, fewest=FEWEST)
+    judged = judge(runs, claims, by_t=True, fewest=FEWEST)
     return [
         {
             "quadrant": advice.quadrant,
