@@ -270,7 +270,24 @@ def test_files_beside_the_folders(root):
     ]
 
 
-HIDDEN = (".git/hooks/sample", ".ipynb_checkpoints/0.png", "__MACOSX/ants/._0.png", ".DS_Store")
+@pytest.mark.parametrize("inner", ["originals/0.jpg", "originals/old/0.jpg", "@eaDir/0.jpg", "@eaDir/0.jpg/small.jpg"])
+def test_a_folder_inside_a_class_makes_no_splits_of_the_classes(root, inner):
+    expected = read_tree(root / "train")
+    picture(root / "train" / "bees" / inner)
+    found = read_tree(root / "train")
+    assert (found.counts(), found.fingerprint) == (expected.counts(), expected.fingerprint)
+    hidden = inner.startswith("@eaDir")
+    assert found.problems == (() if hidden else ("bees/originals: a folder inside a class folder",))
+
+
+def test_images_whose_names_have_no_suffix_lie_in_classes_or_splits(root):
+    for path in root.rglob("*.png"):
+        path.rename(path.with_suffix(""))
+    assert read_tree(root).counts() == {"train": {"ants": 3, "bees": 3}, "val": {"ants": 3, "bees": 2}}
+    assert read_tree(root / "train").counts() == {"all": {"ants": 3, "bees": 3}}
+
+
+HIDDEN = (".git/hooks/sample", ".ipynb_checkpoints/0.png", "__MACOSX/ants/._0.png", ".DS_Store", "@eaDir/0.png")
 
 
 @pytest.mark.parametrize("split", ["", "train"])

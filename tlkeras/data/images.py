@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tlkeras import _files
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
+_SYSTEMS = ("__MACOSX", "@eaDir")  # folders of macOS and of Synology's disk stations
 _WHOLE = "all"  # the split of a tree without splits
 _SMALLEST = 8  # pixels; smaller ones are placeholders and counters of web pages
 
@@ -175,11 +176,11 @@ class ImageTree(LoadedData):
 def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
     """Read a tree; whatever is wrong with a file ends as a problem, never as an exception.
 
-    Files and folders whose names begin with a dot are skipped, and so is `__MACOSX`.
+    Files and folders whose names begin with a dot are skipped, and so are `__MACOSX` and `@eaDir`.
 
     Args:
-        root: its folders are the splits, their folders the classes. If none of them has folders, they are the classes
-            themselves, of one split that is called "all".
+        root: its folders are the splits, their folders the classes. If none of them has folders, or at least as many
+            images lie beside these as in them, they are the classes themselves, of one split that is called "all".
         short_side: pixels to which larger images are shrunk; None keeps them.
 
     Returns:
@@ -220,10 +221,28 @@ def _image_paths(root: Path, problems: list[str]) -> list[tuple[str, str, Path]]
 
 
 def _is_flat(root: Path) -> bool:
-    """Whether a tree is class/image: there are folders with files in them, and none with folders."""
-    folders = [path for path in _listed(root, "", []) if path.is_dir()]
+    """Whether a tree is class/image: no folder in it has folders, or at least as many images lie outside of these.
+
+    So a stray image beside the classes of a split, or a folder of thumbnails inside of a class, costs itself alone.
+    """
+    folders, _ = _parted([root])
+    inner, files = _parted(folders)
+    if not inner:
+        return bool(files)
+    return _images(files) >= max(1, _images(_parted(inner)[1]))
+
+
+def _parted(folders: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the folders and the files in some folders."""
     members = [path for folder in folders for path in _listed(folder, "", [])]
-    return bool(members) and not any(path.is_dir() for path in members)
+    inner = [path for path in members if path.is_dir()]
+    return inner, [path for path in members if not path.is_dir()]
+
+
+def _images(files: list[Path]) -> int:
+    """Return how many files are images by their names."""
+    known = Image.registered_extensions()
+    return sum(known.get(path.suffix.lower()) in _FORMATS for path in files)
 
 
 def _folders(folder: Path, place: str, problems: list[str]) -> list[Path]:
@@ -246,7 +265,7 @@ def visible(folder: Path) -> list[Path]:
     Raises:
         OSError: the folder cannot be read.
     """
-    members = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
+    members = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in _SYSTEMS]
     return sorted(members, key=lambda path: _text(path.name))
 
 
