@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+from pathlib import Path
 
 import pytest
 from toy_report import Toy
@@ -85,6 +86,20 @@ def test_where_no_journal_can_be_kept_nobody_is_kept_out(store, tmp_path, monkey
     monkeypatch.setenv("TLKERAS_HOME", str(tmp_path / "file"))
     with journal.claimed(store, *RUN) as first, journal.claimed(store, *RUN) as second:
         assert first and second
+
+
+@pytest.mark.parametrize("error", [None, ValueError("too small"), KeyboardInterrupt()])
+def test_a_run_is_free_again_where_files_cannot_be_removed(store, monkeypatch, error):
+    def refuse(path, missing_ok=False):
+        raise PermissionError(13, "The process cannot access the file", str(path))  # as Windows has it
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with contextlib.suppress(ValueError, KeyboardInterrupt), journal.claimed(store, *RUN) as free:
+        assert free
+        if error:
+            raise error
+    with journal.claimed(store, *RUN) as first, journal.claimed(store, *RUN) as second:
+        assert (first, second) == (True, False)
 
 
 def test_a_study_waits_for_what_another_process_computes(toy, store, monkeypatch):
