@@ -6,6 +6,7 @@ import json
 import logging
 import os
 
+import numpy as np
 import pytest
 from toy_report import MADE, Settings, Toy
 
@@ -240,6 +241,15 @@ def test_a_run_whose_metric_is_not_finite_is_finished_and_says_so(toy, store, mo
         (run,) = runs.study(toy.report, "short", seeds=1)
     assert run.metrics == {"accuracy": 0.1} and run.details == {"not_finite": ["loss"]}
     assert runs.study(toy.report, "short", seeds=1)[0] == run == runs.load_runs(toy.report, profile(), ["short"])[0]
+
+
+def test_a_run_of_numpys_values_is_stored(toy, store, monkeypatch):
+    result = Result({"accuracy": np.float32(0.1)}, {"loss": [np.float32(0.5)]}, {"drawn": np.array([3, 1])})
+    monkeypatch.setattr(toy, "run", lambda settings, seed: result)
+    (run,) = runs.study(toy.report, "short", seeds=1, must_store=True)
+    (stored,) = runs.load_runs(toy.report, profile(), ["short"])
+    assert run.metrics == stored.metrics == {"accuracy": 0.1} and type(run.metrics["accuracy"]) is float
+    assert (stored.history, stored.details) == ({"loss": [0.5]}, {"drawn": [3, 1]})
 
 
 def test_load_runs_takes_todays_settings_in_order(toy, store):

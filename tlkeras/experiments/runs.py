@@ -541,7 +541,7 @@ def _finished(report: Report, profile_name: str, job: executors.Job, result: Res
     arm, seed = job
     settings = report.settings(arm, profile_name)
     inputs = report.inputs(settings)
-    metrics = {name: round(value, 6) for name, value in result.metrics.items() if math.isfinite(value)}
+    metrics = {name: round(float(value), 6) for name, value in result.metrics.items() if math.isfinite(value)}
     left_out = [name for name in result.metrics if name not in metrics]
     if left_out:
         received = f"{', '.join(left_out)} of {report.name}, {arm}, seed {seed}, left out"
