@@ -62,6 +62,14 @@ def test_seeds_go_first_and_results_come_by_arm(toy, store):
     assert [(run.arm, run.seed) for run in found] == [("short", 0), ("short", 1), ("long", 0), ("long", 1)]
 
 
+def test_seeds_that_come_once_are_every_arms(toy, store):
+    found = runs.study(toy.report, seeds=(seed for seed in (2, 0)))
+    assert [(run.arm, run.seed) for run in found] == [("short", 2), ("short", 0), ("long", 2), ("long", 0)]
+    together = dataclasses.replace(toy.report, together=lambda settings, seeds: ((s, Result({})) for s in seeds))
+    toy.data = {**MADE, "fingerprint": "other"}
+    assert len(runs.study_together(together, ["short", "long"], seeds=iter([2, 0]))) == 4
+
+
 def test_finished_runs_never_run_again(toy, store):
     first = runs.study(toy.report, ["short"], seeds=2)
     before = {path: path.read_bytes() for path in store.rglob("*.json")}

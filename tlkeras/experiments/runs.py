@@ -298,6 +298,7 @@ def study(
     name = profile(profile_name)
     arms = [arms] if isinstance(arms, str) else list(report.arms if arms is None else arms)
     report.check_arms(arms)
+    seeds = kept_seeds(seeds)
     wanted = {arm: seeds_of(report, arm, seeds, name) for arm in arms}
     jobs = [(arm, seed) for seed in dict.fromkeys(sum(wanted.values(), [])) for arm in arms if seed in wanted[arm]]
     problems: list[str] = []
@@ -351,6 +352,7 @@ def study_together(
     name = profile(profile_name)
     arms = [arms] if isinstance(arms, str) else list(arms)
     report.check_arms(arms)
+    seeds = kept_seeds(seeds)
     finished: dict[executors.Job, Run] = {}
     for arm in arms:
         jobs = [(arm, seed) for seed in seeds_of(report, arm, seeds, name)]
@@ -408,6 +410,11 @@ def load_runs(report: Report, profile_name: str = "paper", arms: Sequence[str] |
     found = [run for arm in names for run in _same_inputs(list(_of_settings(report, arm, profile_name, problems)))]
     _tell(problems)
     return Runs(found)
+
+
+def kept_seeds(given: int | Iterable[int] | None) -> int | list[int] | None:
+    """Return seeds that can be asked for by arm after arm: a generator would be used up by the first."""
+    return given if given is None or isinstance(given, int) else list(given)
 
 
 def seeds_of(report: Report, arm: str, given: int | Iterable[int] | None, profile_name: str) -> list[int]:
