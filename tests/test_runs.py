@@ -70,6 +70,13 @@ def test_seeds_that_come_once_are_every_arms(toy, store):
     assert len(runs.study_together(together, ["short", "long"], seeds=iter([2, 0]))) == 4
 
 
+def test_a_store_may_lie_in_the_users_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("TLKERAS_RESULTS", "~/runs")
+    assert runs.results_folder("paper") == tmp_path / "runs"
+
+
 def test_finished_runs_never_run_again(toy, store):
     first = runs.study(toy.report, ["short"], seeds=2)
     before = {path: path.read_bytes() for path in store.rglob("*.json")}

@@ -213,7 +213,7 @@ def results_folder(profile_name: str, stand_in: bool = False) -> Path | None:
     nothing.
     """
     if os.environ.get("TLKERAS_RESULTS"):
-        return Path(os.environ["TLKERAS_RESULTS"])
+        return Path(os.environ["TLKERAS_RESULTS"]).expanduser()
     if profile_name == "smoke":
         return None
     checkout = (REPOSITORY / "pyproject.toml").exists()
