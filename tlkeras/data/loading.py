@@ -85,6 +85,7 @@ def load(name: str | Path, *, embedded: bool | None = None, short_side: int | No
         ValueError: an unknown name; no folder, or no image in it.
         DataUnavailableError: no allowed source worked.
         DamagedFileError: the cached file is damaged and no source could replace it.
+        LockedError: another process has been fetching it for half an hour.
     """
     if isinstance(name, Path):
         tree = _read_folder(name, short_side)
