@@ -53,6 +53,16 @@ def test_sixteen_bits_become_eight():
     assert np.unique(decode_image(encoded(image))).tolist() == [30_000 // 257]
 
 
+@pytest.mark.parametrize("largest", [0, 255, 4095])
+def test_sixteen_bits_that_hold_fewer_are_named_rather_than_black(largest):
+    for kind in (np.uint16, np.int32):
+        image = Image.fromarray(np.linspace(0, largest, 72).astype(kind).reshape(8, 9))
+        with pytest.raises(NotAnImageError, match=rf"^values of 0 to {largest} where 65535 is white"):
+            decode_image(encoded(image, "TIFF"))
+    values = np.full((8, 9), 4096, np.uint16)
+    assert np.unique(decode_image(encoded(Image.fromarray(values)))).tolist() == [4096 // 257]
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_transparency_is_laid_on_white(mode):
     image = Image.new(mode, (10, 10), (0, 0, 0, 0) if mode == "RGBA" else (0, 0))

@@ -21,6 +21,7 @@ from tlkeras import _files
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 _SYSTEMS = ("__MACOSX", "@eaDir")  # folders of macOS and of Synology's disk stations
 _WHOLE = "all"  # the split of a tree without splits
+_DARKEST = 4096  # of 16 bits; what stays below all over is of a camera that has 12, or 8
 _SMALLEST = 8  # pixels; smaller ones are placeholders and counters of web pages
 
 
@@ -43,7 +44,8 @@ def decode_image(content: bytes, short_side: int | None = None) -> np.ndarray:
 
     Raises:
         NotAnImageError: a format that is not read, a damaged or truncated file, fewer than 8 pixels on a side, so many
-            that they look like an attack, or floating-point values, whose range is anybody's guess.
+            that they look like an attack, or values whose range is anybody's guess: floating-point ones, and 16 bits
+            that all stay below 4,096, which would become nearly black.
     """
     try:
         with warnings.catch_warnings():
@@ -90,12 +92,19 @@ def _upright(image: Image.Image) -> Image.Image:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise NotAnImageError("floating-point values of unknown range")
-    if image.mode.startswith("I"):  # 16 bits a pixel
-        return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I"):  # 16 bits a pixel, or 32
+        return _eight_bits(np.asarray(image)).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def _eight_bits(values: np.ndarray) -> Image.Image:
+    """Return grey values 0..65535 as an image of 8 bits a pixel."""
+    if (largest := values.max()) < _DARKEST:
+        raise NotAnImageError(f"values of {values.min()} to {largest} where 65535 is white: scale them to 16 bits or 8")
+    return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8))
 
 
 def _shrunk(image: Image.Image, short_side: int | None) -> Image.Image:
