@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tlkeras import _files
 from tlkeras.data import images
 from tlkeras.data.images import NotAnImageError, decode_image, read_tree
 
@@ -351,6 +352,15 @@ def test_a_name_that_is_no_text_can_be_printed():
     broken = b"train/ants/caf\xe9.jpg".decode("utf-8", "surrogateescape")  # as a file system hands it over
     assert images._text(broken) == "train/ants/caf\ufffd.jpg"
     images._text(broken).encode("utf-8")
+
+
+def test_a_tree_that_would_fill_the_memory_says_what_to_do(root, monkeypatch):
+    monkeypatch.setattr(_files, "MOST_BYTES", 11 * 360)
+    assert len(read_tree(root).images["train"]) == 6
+    monkeypatch.setattr(_files, "MOST_BYTES", 11 * 360 - 1)
+    with pytest.raises(ValueError, match=r"smaller short_side.*Received: more, in the first 11 of 11 files, short_sid"):
+        read_tree(root)
+    assert len(read_tree(root, short_side=8).images["train"]) == 6
 
 
 def test_a_long_list_can_be_cut(root):

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 Item = TypeVar("Item")
 CHUNK_BYTES = 1 << 20
 _EXPANSION, ALWAYS_BYTES = 50, 256 << 20  # deflate packs zeros 1,000 to 1, and pictures of black and white 10 to 1
+MOST_BYTES = 4 * 10**9  # of a data set that is read into memory; arrays may be larger
 _told: set[str] = set()
 
 

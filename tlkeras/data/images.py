@@ -194,25 +194,38 @@ def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
 
     Returns:
         The images. Splits and classes without any are left out.
+
+    Raises:
+        ValueError: the images would take more memory than 4 GB.
     """
     problems: list[str] = []
-    paths = _image_paths(root, problems)
+    paths = image_paths(root, problems)
     by_split: dict[str, dict[str, list]] = {}
-    digest = hashlib.sha256()
-    for split, label, path in _files.progress(paths, "reading images"):
+    digest, size = hashlib.sha256(), 0
+    for number, (split, label, path) in enumerate(_files.progress(paths, "reading images"), 1):
         members = by_split.setdefault(split, {}).setdefault(label, [])
         name = f"{label}/{_text(path.name)}" if split == _WHOLE else f"{split}/{label}/{_text(path.name)}"
         try:
             content = _content(path)
             members.append((name, decode_image(content, short_side)))
+            size += members[-1][1].nbytes
             digest.update(name.encode() + hashlib.sha256(content).digest())
         except (NotAnImageError, OSError) as error:
             problems.append(f"{name}: {error}")
+        if size > _files.MOST_BYTES:
+            raise ValueError(
+                f"Expected images of at most {_files.MOST_BYTES / 1e9:g} GB, since they are kept in memory; take a "
+                f"smaller short_side, or fewer images. Received: more, in the first {number} of {len(paths)} files, "
+                f"short_side={short_side}"
+            )
     return _tree(_text(root.name), by_split, problems, digest.hexdigest()[:16])
 
 
-def _image_paths(root: Path, problems: list[str]) -> list[tuple[str, str, Path]]:
-    """Return split, class and path of everything in the class folders; what lies beside folders is a problem."""
+def image_paths(root: Path, problems: list[str]) -> list[tuple[str, str, Path]]:
+    """Return split, class and path of everything in the class folders; what lies beside folders is a problem.
+
+    Nothing is decoded. The problems are added to `problems`.
+    """
     paths = []
     if _is_flat(root):
         for label in _folders(root, "", problems):
