@@ -115,6 +115,19 @@ def test_a_study_waits_for_what_another_process_computes(toy, store, monkeypatch
     assert [run.seed for run in found] == [0, 1, 2] and toy.calls == [(3, 0), (3, 2), (3, 1)]
 
 
+def test_a_study_looks_less_and_less_often_until_something_is_finished(toy, store, monkeypatch):
+    rounds, waits = [], []
+
+    def execute(compute, jobs):
+        rounds.append(list(jobs))
+        for job in rounds[-1]:
+            yield job, compute(job) if (len(rounds), job[1]) in ((9, 0), (11, 1)) else None
+
+    monkeypatch.setattr(runs.time, "sleep", waits.append)
+    assert len(runs.study(toy.report, "short", seeds=2, execute=execute)) == 2
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 1, 2]
+
+
 def test_the_status_of_a_study(toy, store, monkeypatch, capsys):
     monkeypatch.setattr(command_line, "REPORTS", {"toy": toy.report})
     toy.fails = (1,)

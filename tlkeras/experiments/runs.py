@@ -22,7 +22,8 @@ from tlkeras.experiments import environment, executors, journal
 from tlkeras.experiments.environment import REPOSITORY
 from tlkeras.experiments.report import Inputs, Report, Result, Settings, as_stored, defaults, profile
 
-WAIT_SECONDS = 1  # between two looks at what other processes have in hand
+WAIT_SECONDS = 1  # before the second look at what other processes have in hand; then twice as long each time
+_LONGEST_WAIT_SECONDS = 60  # each look may start processes
 _LARGEST = 1e300  # of a metric
 _NUMBER, _TEXT = (int, float, type(None)), (str, type(None))
 _KINDS: dict[str, Any] = {  # of the fields of a run's file
@@ -308,18 +309,19 @@ def study(
     for folder in {folder for arm, _ in missing if (folder := _folder(report, arm, name))}:
         with _storing(must_store):
             check_writable(folder)
-    compute = functools.partial(_claimed, report, name)
+    compute, wait = functools.partial(_claimed, report, name), WAIT_SECONDS
     with progress(None, f"{report.name} ({name})", unit="run", total=len(jobs), initial=len(finished)) as bar:
         while missing:
             for job, run in execute(compute, missing):
                 if run:
-                    finished[job] = run
+                    finished[job], wait = run, WAIT_SECONDS
                     with _storing(must_store):
                         _store(report, run)
                     bar.update()
             missing = [job for job in missing if job not in finished]
             if missing:  # other processes have them in hand
-                time.sleep(WAIT_SECONDS)
+                time.sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
     return Runs(finished[arm, seed] for arm in arms for seed in wanted[arm])
 
 
