@@ -11,7 +11,7 @@ import pytest
 from toy_report import MADE, Settings, Toy
 
 from tlkeras.experiments import environment, runs
-from tlkeras.experiments.report import Result, as_stored, profile
+from tlkeras.experiments.report import Result, as_stored, in_profile, once, profile
 from tlkeras.experiments.runs import Run, Runs
 
 
@@ -60,6 +60,52 @@ def test_seeds_go_first_and_results_come_by_arm(toy, store):
     found = runs.study(toy.report)
     assert toy.calls == [(3, 0), (30, 0), (3, 1), (30, 1)]
     assert [(run.arm, run.seed) for run in found] == [("short", 0), ("short", 1), ("long", 0), ("long", 1)]
+
+
+@pytest.mark.parametrize(
+    ("around", "asked"), [("smoke", "paper"), ("paper", "smoke"), (None, "smoke"), ("quick", None)]
+)
+def test_data_follow_the_profile_that_is_asked_for(toy, store, monkeypatch, around, asked):
+    monkeypatch.delenv("TLKERAS_PROFILE")
+    if around:
+        monkeypatch.setenv("TLKERAS_PROFILE", around)
+    seen, inputs = [], toy.inputs
+    run = Result({"accuracy": 0.5})
+    monkeypatch.setattr(toy, "run", lambda *_: seen.append(os.environ["TLKERAS_PROFILE"]) or run)
+    monkeypatch.setattr(toy, "inputs", lambda arm: seen.append(os.environ["TLKERAS_PROFILE"]) or inputs(arm))
+    together = dataclasses.replace(toy.report, together=lambda arm, seeds: ((s, toy.run(arm, s)) for s in seeds))
+
+    def elsewhere(compute, jobs):
+        with monkeypatch.context() as patch:
+            patch.delenv("TLKERAS_PROFILE")  # as in a process of another machine
+            computed = [(job, compute(job)) for job in jobs]
+        return iter(computed)
+
+    runs.study(toy.report, "short", seeds=1, profile_name=asked)
+    runs.study(toy.report, "short", seeds=2, profile_name=asked, execute=elsewhere)
+    runs.study_together(together, "long", seeds=1, profile_name=asked)
+    assert set(seen) == {asked or around} and len(seen) > 9
+    assert os.environ.get("TLKERAS_PROFILE") == around
+    with pytest.raises(ValueError, match="a profile out of"), in_profile("fast"):
+        pytest.fail("there is none")
+    assert os.environ.get("TLKERAS_PROFILE") == around
+
+
+def test_what_is_kept_of_the_smoke_profile_is_kept_apart(monkeypatch):
+    calls = []
+
+    @once
+    def loaded(name):
+        """Load it."""
+        calls.append(name)
+        return len(calls)
+
+    assert [loaded("a"), loaded("b"), loaded("a")] == [1, 2, 1] and loaded.__doc__ == "Load it."
+    for name, expected in (("paper", 3), ("quick", 3), ("smoke", 1)):
+        with in_profile(name):
+            assert loaded("a") == expected
+    loaded.cache_clear()
+    assert loaded("a") == 4
 
 
 def test_seeds_that_come_once_are_every_arms(toy, store):
