@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -149,6 +150,13 @@ def test_what_is_computed_again_is_compared_metric_by_metric(toy, store):
     changed(min(store.glob("toy/short/*/2.json")), metrics={"accuracy": 0.666668, "seconds": 3.0})
     (outcome,) = audit.again(reports, [run for run in stored_runs(toy) if run.arm == "short" and run.seed == 2], 1)
     assert str(outcome) == "toy/short, seed 2: different (accuracy 0.666667, stored 0.666668)"
+
+
+def test_what_is_computed_again_has_the_data_of_its_profile(toy, store, monkeypatch):
+    seen, stored, run = [], stored_runs(toy), toy.run
+    monkeypatch.setattr(toy, "run", lambda *given: seen.append(os.environ["TLKERAS_PROFILE"]) or run(*given))
+    assert [outcome.verdict for outcome in audit.again({"toy": toy.report}, stored, 1)] == [audit.EQUAL]
+    assert seen == ["paper"] and os.environ["TLKERAS_PROFILE"] == "smoke"
 
 
 def test_another_machine_may_differ_within_the_tolerance(toy, store):

@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import filelock
 import numpy as np
 import pytest
 
@@ -174,3 +175,13 @@ def test_a_moved_cache_still_works(path, tmp_path):
     shutil.copytree(path.parent, tmp_path / "moved")
     moved = tmp_path / "moved" / "toy.npz"
     assert cache.verify(moved, cache.read(moved))["source"] == "official: somewhere"
+
+
+def test_a_lock_that_another_process_keeps_is_told_and_nothing_is_fetched_twice(path, monkeypatch):
+    monkeypatch.setattr(cache, "_LOCK_SECONDS", 0.01)
+    with (
+        filelock.FileLock(f"{path}.lock"),
+        pytest.raises(cache.LockedError, match=rf"another process has been fetching.*Received: {path}\.lock$"),
+        cache.locked(path),
+    ):
+        pytest.fail("it is not ours")

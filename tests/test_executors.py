@@ -119,6 +119,13 @@ def test_the_same_files_from_every_executor(tmp_path, monkeypatch):
     assert contents[0] == contents[1] and len(contents[0]) == 6
 
 
+def test_other_processes_have_the_profile_of_the_study(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLKERAS_RESULTS", str(tmp_path))
+    report = toy_report.Elsewhere().report
+    found = runs.study(report, "short", seeds=1, profile_name="paper", execute=executors.local(1))
+    assert [run.details for run in found] == [{"profile": "paper"}] and os.environ["TLKERAS_PROFILE"] == "smoke"
+
+
 def run_of(job):
     return {"arm": job[0], "seed": job[1]}
 

@@ -26,6 +26,14 @@ def test_what_is_no_json_leaves_the_old_file(tmp_path):
     assert content[0] != content[0] and content[1] is None
 
 
+def test_numpys_values_are_numbers_and_lists(tmp_path):
+    values = {"a": np.float32(0.5), "b": [np.int64(2), np.bool_(True)], "c": np.arange(4, dtype=np.uint8).reshape(2, 2)}
+    _files.write_json(tmp_path / "0.json", values)
+    assert json.loads((tmp_path / "0.json").read_text()) == {"a": 0.5, "b": [2, True], "c": [[0, 1], [2, 3]]}
+    with pytest.raises(TypeError, match="Received: complex"):
+        _files.write_json(tmp_path / "1.json", np.array([1j]))
+
+
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "text"
     _files.write_text(path, "öld")

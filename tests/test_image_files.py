@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tlkeras import _files
 from tlkeras.data import images
 from tlkeras.data.images import NotAnImageError, decode_image, read_tree
 
@@ -51,6 +52,16 @@ def test_grey_is_repeated():
 def test_sixteen_bits_become_eight():
     image = Image.fromarray(np.full((8, 9), 30_000, np.uint16))
     assert np.unique(decode_image(encoded(image))).tolist() == [30_000 // 257]
+
+
+@pytest.mark.parametrize("largest", [0, 255, 4095])
+def test_sixteen_bits_that_hold_fewer_are_named_rather_than_black(largest):
+    for kind in (np.uint16, np.int32):
+        image = Image.fromarray(np.linspace(0, largest, 72).astype(kind).reshape(8, 9))
+        with pytest.raises(NotAnImageError, match=rf"^values of 0 to {largest} where 65535 is white"):
+            decode_image(encoded(image, "TIFF"))
+    values = np.full((8, 9), 4096, np.uint16)
+    assert np.unique(decode_image(encoded(Image.fromarray(values)))).tolist() == [4096 // 257]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
@@ -270,7 +281,24 @@ def test_files_beside_the_folders(root):
     ]
 
 
-HIDDEN = (".git/hooks/sample", ".ipynb_checkpoints/0.png", "__MACOSX/ants/._0.png", ".DS_Store")
+@pytest.mark.parametrize("inner", ["originals/0.jpg", "originals/old/0.jpg", "@eaDir/0.jpg", "@eaDir/0.jpg/small.jpg"])
+def test_a_folder_inside_a_class_makes_no_splits_of_the_classes(root, inner):
+    expected = read_tree(root / "train")
+    picture(root / "train" / "bees" / inner)
+    found = read_tree(root / "train")
+    assert (found.counts(), found.fingerprint) == (expected.counts(), expected.fingerprint)
+    hidden = inner.startswith("@eaDir")
+    assert found.problems == (() if hidden else ("bees/originals: a folder inside a class folder",))
+
+
+def test_images_whose_names_have_no_suffix_lie_in_classes_or_splits(root):
+    for path in root.rglob("*.png"):
+        path.rename(path.with_suffix(""))
+    assert read_tree(root).counts() == {"train": {"ants": 3, "bees": 3}, "val": {"ants": 3, "bees": 2}}
+    assert read_tree(root / "train").counts() == {"all": {"ants": 3, "bees": 3}}
+
+
+HIDDEN = (".git/hooks/sample", ".ipynb_checkpoints/0.png", "__MACOSX/ants/._0.png", ".DS_Store", "@eaDir/0.png")
 
 
 @pytest.mark.parametrize("split", ["", "train"])
@@ -324,6 +352,15 @@ def test_a_name_that_is_no_text_can_be_printed():
     broken = b"train/ants/caf\xe9.jpg".decode("utf-8", "surrogateescape")  # as a file system hands it over
     assert images._text(broken) == "train/ants/caf\ufffd.jpg"
     images._text(broken).encode("utf-8")
+
+
+def test_a_tree_that_would_fill_the_memory_says_what_to_do(root, monkeypatch):
+    monkeypatch.setattr(_files, "MOST_BYTES", 11 * 360)
+    assert len(read_tree(root).images["train"]) == 6
+    monkeypatch.setattr(_files, "MOST_BYTES", 11 * 360 - 1)
+    with pytest.raises(ValueError, match=r"smaller short_side.*Received: more, in the first 11 of 11 files, short_sid"):
+        read_tree(root)
+    assert len(read_tree(root, short_side=8).images["train"]) == 6
 
 
 def test_a_long_list_can_be_cut(root):

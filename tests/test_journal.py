@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+from pathlib import Path
 
 import pytest
 from toy_report import Toy
@@ -87,6 +88,20 @@ def test_where_no_journal_can_be_kept_nobody_is_kept_out(store, tmp_path, monkey
         assert first and second
 
 
+@pytest.mark.parametrize("error", [None, ValueError("too small"), KeyboardInterrupt()])
+def test_a_run_is_free_again_where_files_cannot_be_removed(store, monkeypatch, error):
+    def refuse(path, missing_ok=False):
+        raise PermissionError(13, "The process cannot access the file", str(path))  # as Windows has it
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with contextlib.suppress(ValueError, KeyboardInterrupt), journal.claimed(store, *RUN) as free:
+        assert free
+        if error:
+            raise error
+    with journal.claimed(store, *RUN) as first, journal.claimed(store, *RUN) as second:
+        assert (first, second) == (True, False)
+
+
 def test_a_study_waits_for_what_another_process_computes(toy, store, monkeypatch):
     monkeypatch.setattr(runs, "WAIT_SECONDS", 0.01)
     key = runs.run_key(runs.as_stored(toy.arms["short"]), toy.inputs(None))
@@ -98,6 +113,19 @@ def test_a_study_waits_for_what_another_process_computes(toy, store, monkeypatch
         assert study.is_alive() and toy.calls == [(3, 0), (3, 2)]
     study.join(30)
     assert [run.seed for run in found] == [0, 1, 2] and toy.calls == [(3, 0), (3, 2), (3, 1)]
+
+
+def test_a_study_looks_less_and_less_often_until_something_is_finished(toy, store, monkeypatch):
+    rounds, waits = [], []
+
+    def execute(compute, jobs):
+        rounds.append(list(jobs))
+        for job in rounds[-1]:
+            yield job, compute(job) if (len(rounds), job[1]) in ((9, 0), (11, 1)) else None
+
+    monkeypatch.setattr(runs.time, "sleep", waits.append)
+    assert len(runs.study(toy.report, "short", seeds=2, execute=execute)) == 2
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 1, 2]
 
 
 def test_the_status_of_a_study(toy, store, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import functools
 import json
 import subprocess
 import sys
@@ -42,6 +43,7 @@ def calls(monkeypatch):
         return Result({"test_accuracy": 0.5 + seed / 10, "test_loss": 1.0})
 
     monkeypatch.setattr(tominet_run, "run", run)
+    monkeypatch.setattr(tominet_run, "digits", functools.cache(lambda: data.load("mnist", embedded=True)))
     monkeypatch.setattr(environment, "bounded_memory", contextlib.nullcontext)  # nothing is trained
     return calls
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tlkeras import own_images
 from tlkeras.__main__ import main
+from tlkeras.data import images
 from tlkeras.data.images import squares
 from tlkeras.models import records
 from tlkeras.own_images import backbones, comparison, findings, folder, page, study
@@ -174,6 +175,15 @@ def bad_folders(root):
     yield photographs(root / "one", {"blue": 6}), r"two classes.*Received: \['blue'\]"
     yield photographs(root / "two", {"blue": 6, "red": 2}), r"at least 5 training images.*Received: {'red': 2}"
     yield photographs(root / "many", {f"c{n}": 1 for n in range(1001)}), "at most 1,000 classes.*Received: 1,001"
+
+
+def test_folders_of_one_photograph_each_are_told_before_any_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "_MOST_CLASSES", 2)
+    monkeypatch.setattr(images, "decode_image", lambda *_: pytest.fail("decoded"))
+    for split in ("", "train"):
+        root = photographs(tmp_path / f"with{split}", {"a": 1, "b": 1, "c": 1}, split=split)
+        with pytest.raises(folder.FolderError, match=r"at most 2 classes.*Received: 3 classes of 3 files$"):
+            folder.read(root)
 
 
 @pytest.mark.filterwarnings("ignore::tlkeras.data.loading.SkippedFilesWarning")

@@ -45,6 +45,10 @@ def test_the_time_left_is_that_of_the_runs_that_are_done(toy, tmp_path):
     assert plans.summary([long]) == "0 of 4 runs done, 4 runs of arms whose cost is not known yet"
 
 
+def test_seeds_that_come_once_are_every_arms(toy):
+    assert [plan.total for plan in plans.plans(toy.report, None, iter([0, 1, 9]), "paper")] == [3, 3]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (120, "2.0 min"), (7199, "120.0 min"), (9000, "2.5 h")]
 )

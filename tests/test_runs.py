@@ -6,11 +6,12 @@ import json
 import logging
 import os
 
+import numpy as np
 import pytest
 from toy_report import MADE, Settings, Toy
 
 from tlkeras.experiments import environment, runs
-from tlkeras.experiments.report import Result, as_stored, profile
+from tlkeras.experiments.report import Result, as_stored, in_profile, once, profile
 from tlkeras.experiments.runs import Run, Runs
 
 
@@ -59,6 +60,67 @@ def test_seeds_go_first_and_results_come_by_arm(toy, store):
     found = runs.study(toy.report)
     assert toy.calls == [(3, 0), (30, 0), (3, 1), (30, 1)]
     assert [(run.arm, run.seed) for run in found] == [("short", 0), ("short", 1), ("long", 0), ("long", 1)]
+
+
+@pytest.mark.parametrize(
+    ("around", "asked"), [("smoke", "paper"), ("paper", "smoke"), (None, "smoke"), ("quick", None)]
+)
+def test_data_follow_the_profile_that_is_asked_for(toy, store, monkeypatch, around, asked):
+    monkeypatch.delenv("TLKERAS_PROFILE")
+    if around:
+        monkeypatch.setenv("TLKERAS_PROFILE", around)
+    seen, inputs = [], toy.inputs
+    run = Result({"accuracy": 0.5})
+    monkeypatch.setattr(toy, "run", lambda *_: seen.append(os.environ["TLKERAS_PROFILE"]) or run)
+    monkeypatch.setattr(toy, "inputs", lambda arm: seen.append(os.environ["TLKERAS_PROFILE"]) or inputs(arm))
+    together = dataclasses.replace(toy.report, together=lambda arm, seeds: ((s, toy.run(arm, s)) for s in seeds))
+
+    def elsewhere(compute, jobs):
+        with monkeypatch.context() as patch:
+            patch.delenv("TLKERAS_PROFILE")  # as in a process of another machine
+            computed = [(job, compute(job)) for job in jobs]
+        return iter(computed)
+
+    runs.study(toy.report, "short", seeds=1, profile_name=asked)
+    runs.study(toy.report, "short", seeds=2, profile_name=asked, execute=elsewhere)
+    runs.study_together(together, "long", seeds=1, profile_name=asked)
+    assert set(seen) == {asked or around} and len(seen) > 9
+    assert os.environ.get("TLKERAS_PROFILE") == around
+    with pytest.raises(ValueError, match="a profile out of"), in_profile("fast"):
+        pytest.fail("there is none")
+    assert os.environ.get("TLKERAS_PROFILE") == around
+
+
+def test_what_is_kept_of_the_smoke_profile_is_kept_apart(monkeypatch):
+    calls = []
+
+    @once
+    def loaded(name):
+        """Load it."""
+        calls.append(name)
+        return len(calls)
+
+    assert [loaded("a"), loaded("b"), loaded("a")] == [1, 2, 1] and loaded.__doc__ == "Load it."
+    for name, expected in (("paper", 3), ("quick", 3), ("smoke", 1)):
+        with in_profile(name):
+            assert loaded("a") == expected
+    loaded.cache_clear()
+    assert loaded("a") == 4
+
+
+def test_seeds_that_come_once_are_every_arms(toy, store):
+    found = runs.study(toy.report, seeds=(seed for seed in (2, 0)))
+    assert [(run.arm, run.seed) for run in found] == [("short", 2), ("short", 0), ("long", 2), ("long", 0)]
+    together = dataclasses.replace(toy.report, together=lambda settings, seeds: ((s, Result({})) for s in seeds))
+    toy.data = {**MADE, "fingerprint": "other"}
+    assert len(runs.study_together(together, ["short", "long"], seeds=iter([2, 0]))) == 4
+
+
+def test_a_store_may_lie_in_the_users_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("TLKERAS_RESULTS", "~/runs")
+    assert runs.results_folder("paper") == tmp_path / "runs"
 
 
 def test_finished_runs_never_run_again(toy, store):
@@ -240,6 +302,15 @@ def test_a_run_whose_metric_is_not_finite_is_finished_and_says_so(toy, store, mo
         (run,) = runs.study(toy.report, "short", seeds=1)
     assert run.metrics == {"accuracy": 0.1} and run.details == {"not_finite": ["loss"]}
     assert runs.study(toy.report, "short", seeds=1)[0] == run == runs.load_runs(toy.report, profile(), ["short"])[0]
+
+
+def test_a_run_of_numpys_values_is_stored(toy, store, monkeypatch):
+    result = Result({"accuracy": np.float32(0.1)}, {"loss": [np.float32(0.5)]}, {"drawn": np.array([3, 1])})
+    monkeypatch.setattr(toy, "run", lambda settings, seed: result)
+    (run,) = runs.study(toy.report, "short", seeds=1, must_store=True)
+    (stored,) = runs.load_runs(toy.report, profile(), ["short"])
+    assert run.metrics == stored.metrics == {"accuracy": 0.1} and type(run.metrics["accuracy"]) is float
+    assert (stored.history, stored.details) == ({"loss": [0.5]}, {"drawn": [3, 1]})
 
 
 def test_load_runs_takes_todays_settings_in_order(toy, store):

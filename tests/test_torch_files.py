@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch_writer
 
+from tlkeras import _files
 from tlkeras.models import readers
 from tlkeras.models.weights import WeightFileError
 
@@ -71,6 +72,19 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path, layout):
         state = {"outside": torch_writer.Tensor("0", array, base, offset)}
         with pytest.raises(WeightFileError, match=reason):
             readers.read_torch(torch_writer.write(tmp_path / "made.pth", state, layout))
+
+
+@layouts
+def test_many_tensors_of_one_storage_that_would_fill_the_memory(tmp_path, layout, monkeypatch):
+    monkeypatch.setattr(_files, "ALWAYS_BYTES", 1000)
+    monkeypatch.setattr(_files, "_EXPANSION", 2)
+    base = np.zeros(4000, "<f4")
+    state = OrderedDict((f"t{number}", torch_writer.Tensor("0", base)) for number in range(20))
+    state["t"] = torch_writer.Tensor("0", np.zeros((0,), "<f4"), base)
+    state["t"].arguments = (0, (-1, 20 * base.size), (0, 0), False, OrderedDict())
+    path = torch_writer.write(tmp_path / "made.pth", state, layout)
+    with pytest.raises(WeightFileError, match=r"Expected at most .* MiB of \d+ bytes.*Received: .*made\.pth$"):
+        readers.read_torch(path)
 
 
 @layouts

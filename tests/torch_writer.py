@@ -60,7 +60,8 @@ def pretend_torch(monkeypatch):
 def write(path: Path, state: dict, layout: str) -> Path:
     """Write a state dict of tensors, dicts of tensors and other values; `layout` is "archive" or "sequence"."""
     inner = [value for part in state.values() if isinstance(part, dict) for value in part.values()]
-    storages = [value.storage for value in (*state.values(), *inner) if isinstance(value, Tensor)]
+    tensors = [value for value in (*state.values(), *inner) if isinstance(value, Tensor)]
+    storages = list({tensor.storage.key: tensor.storage for tensor in tensors}.values())  # each once, as PyTorch does
     if layout == "archive":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(f"{path.stem}/data.pkl", _pickled(state))

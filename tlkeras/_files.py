@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 Item = TypeVar("Item")
 CHUNK_BYTES = 1 << 20
 _EXPANSION, ALWAYS_BYTES = 50, 256 << 20  # deflate packs zeros 1,000 to 1, and pictures of black and white 10 to 1
+MOST_BYTES = 4 * 10**9  # of a data set that is read into memory; arrays may be larger
 _told: set[str] = set()
 
 
@@ -79,9 +80,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: object, *, indent: int | None = None) -> None:
-    """Write JSON atomically: compact, or indented by so many spaces."""
+    """Write JSON atomically: compact, or indented by so many spaces; NumPy's values become numbers and lists.
+
+    Raises:
+        TypeError: a value that JSON does not have; nothing is written.
+    """
     separators = (",", ":") if indent is None else None
-    write_text(path, json.dumps(content, indent=indent, separators=separators) + "\n")
+    write_text(path, json.dumps(content, indent=indent, separators=separators, default=_without_numpy) + "\n")
+
+
+def _without_numpy(value: object) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"Expected a value that JSON has. Received: {type(value).__name__}")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:

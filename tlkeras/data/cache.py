@@ -23,6 +23,10 @@ class DamagedFileError(RuntimeError):
     """A cached file is not what was written, and no source could replace it."""
 
 
+class LockedError(RuntimeError):
+    """Another process has been fetching a file for longer than any download takes."""
+
+
 def home() -> Path:
     """Return the folder of all cached data and weights: $TLKERAS_HOME, else ~/.cache/tlkeras.
 
@@ -130,11 +134,20 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], source: str) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Hold the lock of `path`; yield False, without a lock, where the folder cannot be written."""
+    """Hold the lock of `path`; yield False, without a lock, where the folder cannot be written.
+
+    Raises:
+        LockedError: another process has held it for half an hour.
+    """
     lock = filelock.FileLock(f"{path}.lock", timeout=_LOCK_SECONDS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+    except filelock.Timeout as error:  # which is an OSError, too
+        raise LockedError(
+            f"Expected a free lock: another process has been fetching {path.name} for {_LOCK_SECONDS / 60:g} minutes; "
+            f"wait for it, or end it. Received: {lock.lock_file}"
+        ) from error
     except OSError:
         yield False
         return

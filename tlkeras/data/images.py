@@ -19,7 +19,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from tlkeras import _files
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
+_SYSTEMS = ("__MACOSX", "@eaDir")  # folders of macOS and of Synology's disk stations
 _WHOLE = "all"  # the split of a tree without splits
+_DARKEST = 4096  # of 16 bits; what stays below all over is of a camera that has 12, or 8
 _SMALLEST = 8  # pixels; smaller ones are placeholders and counters of web pages
 
 
@@ -42,7 +44,8 @@ def decode_image(content: bytes, short_side: int | None = None) -> np.ndarray:
 
     Raises:
         NotAnImageError: a format that is not read, a damaged or truncated file, fewer than 8 pixels on a side, so many
-            that they look like an attack, or floating-point values, whose range is anybody's guess.
+            that they look like an attack, or values whose range is anybody's guess: floating-point ones, and 16 bits
+            that all stay below 4,096, which would become nearly black.
     """
     try:
         with warnings.catch_warnings():
@@ -89,12 +92,19 @@ def _upright(image: Image.Image) -> Image.Image:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise NotAnImageError("floating-point values of unknown range")
-    if image.mode.startswith("I"):  # 16 bits a pixel
-        return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode.startswith("I"):  # 16 bits a pixel, or 32
+        return _eight_bits(np.asarray(image)).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     return image.convert("RGB")
+
+
+def _eight_bits(values: np.ndarray) -> Image.Image:
+    """Return grey values 0..65535 as an image of 8 bits a pixel."""
+    if (largest := values.max()) < _DARKEST:
+        raise NotAnImageError(f"values of {values.min()} to {largest} where 65535 is white: scale them to 16 bits or 8")
+    return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8))
 
 
 def _shrunk(image: Image.Image, short_side: int | None) -> Image.Image:
@@ -175,34 +185,47 @@ class ImageTree(LoadedData):
 def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
     """Read a tree; whatever is wrong with a file ends as a problem, never as an exception.
 
-    Files and folders whose names begin with a dot are skipped, and so is `__MACOSX`.
+    Files and folders whose names begin with a dot are skipped, and so are `__MACOSX` and `@eaDir`.
 
     Args:
-        root: its folders are the splits, their folders the classes. If none of them has folders, they are the classes
-            themselves, of one split that is called "all".
+        root: its folders are the splits, their folders the classes. If none of them has folders, or at least as many
+            images lie beside these as in them, they are the classes themselves, of one split that is called "all".
         short_side: pixels to which larger images are shrunk; None keeps them.
 
     Returns:
         The images. Splits and classes without any are left out.
+
+    Raises:
+        ValueError: the images would take more memory than 4 GB.
     """
     problems: list[str] = []
-    paths = _image_paths(root, problems)
+    paths = image_paths(root, problems)
     by_split: dict[str, dict[str, list]] = {}
-    digest = hashlib.sha256()
-    for split, label, path in _files.progress(paths, "reading images"):
+    digest, size = hashlib.sha256(), 0
+    for number, (split, label, path) in enumerate(_files.progress(paths, "reading images"), 1):
         members = by_split.setdefault(split, {}).setdefault(label, [])
         name = f"{label}/{_text(path.name)}" if split == _WHOLE else f"{split}/{label}/{_text(path.name)}"
         try:
             content = _content(path)
             members.append((name, decode_image(content, short_side)))
+            size += members[-1][1].nbytes
             digest.update(name.encode() + hashlib.sha256(content).digest())
         except (NotAnImageError, OSError) as error:
             problems.append(f"{name}: {error}")
+        if size > _files.MOST_BYTES:
+            raise ValueError(
+                f"Expected images of at most {_files.MOST_BYTES / 1e9:g} GB, since they are kept in memory; take a "
+                f"smaller short_side, or fewer images. Received: more, in the first {number} of {len(paths)} files, "
+                f"short_side={short_side}"
+            )
     return _tree(_text(root.name), by_split, problems, digest.hexdigest()[:16])
 
 
-def _image_paths(root: Path, problems: list[str]) -> list[tuple[str, str, Path]]:
-    """Return split, class and path of everything in the class folders; what lies beside folders is a problem."""
+def image_paths(root: Path, problems: list[str]) -> list[tuple[str, str, Path]]:
+    """Return split, class and path of everything in the class folders; what lies beside folders is a problem.
+
+    Nothing is decoded. The problems are added to `problems`.
+    """
     paths = []
     if _is_flat(root):
         for label in _folders(root, "", problems):
@@ -220,10 +243,28 @@ def _image_paths(root: Path, problems: list[str]) -> list[tuple[str, str, Path]]
 
 
 def _is_flat(root: Path) -> bool:
-    """Whether a tree is class/image: there are folders with files in them, and none with folders."""
-    folders = [path for path in _listed(root, "", []) if path.is_dir()]
+    """Whether a tree is class/image: no folder in it has folders, or at least as many images lie outside of these.
+
+    So a stray image beside the classes of a split, or a folder of thumbnails inside of a class, costs itself alone.
+    """
+    folders, _ = _parted([root])
+    inner, files = _parted(folders)
+    if not inner:
+        return bool(files)
+    return _images(files) >= max(1, _images(_parted(inner)[1]))
+
+
+def _parted(folders: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the folders and the files in some folders."""
     members = [path for folder in folders for path in _listed(folder, "", [])]
-    return bool(members) and not any(path.is_dir() for path in members)
+    inner = [path for path in members if path.is_dir()]
+    return inner, [path for path in members if not path.is_dir()]
+
+
+def _images(files: list[Path]) -> int:
+    """Return how many files are images by their names."""
+    known = Image.registered_extensions()
+    return sum(known.get(path.suffix.lower()) in _FORMATS for path in files)
 
 
 def _folders(folder: Path, place: str, problems: list[str]) -> list[Path]:
@@ -246,7 +287,7 @@ def visible(folder: Path) -> list[Path]:
     Raises:
         OSError: the folder cannot be read.
     """
-    members = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "__MACOSX"]
+    members = [path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in _SYSTEMS]
     return sorted(members, key=lambda path: _text(path.name))
 
 

@@ -82,9 +82,10 @@ def load(name: str | Path, *, embedded: bool | None = None, short_side: int | No
         what they are. A stand-in nobody asked for is a StandInWarning, too.
 
     Raises:
-        ValueError: an unknown name; no folder, or no image in it.
+        ValueError: an unknown name; no folder, no image in it, or more images than memory shall hold.
         DataUnavailableError: no allowed source worked.
         DamagedFileError: the cached file is damaged and no source could replace it.
+        LockedError: another process has been fetching it for half an hour.
     """
     if isinstance(name, Path):
         tree = _read_folder(name, short_side)

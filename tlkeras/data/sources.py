@@ -140,6 +140,7 @@ def obtain(
     Raises:
         NoSourceError: nothing is cached and no source delivered.
         DamagedFileError: what is cached is damaged, and no source could replace it.
+        LockedError: another process has been fetching it for half an hour.
     """
     try:
         if (result := cached()) is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlkeras.experiments import environment, runs
-from tlkeras.experiments.report import PROFILES, Report, as_stored
+from tlkeras.experiments.report import PROFILES, Report, as_stored, in_profile
 from tlkeras.experiments.runs import Run
 
 ABSOLUTE, RELATIVE = 0.02, 0.05  # what a metric may differ by on another machine or with other versions
@@ -167,7 +167,8 @@ def again(
     for run in drawn:
         if count < 1 or time.monotonic() + (run.wall_seconds or 0) > deadline:
             return
-        outcome = _again(reports[run.report], run)
+        with in_profile(run.profile):
+            outcome = _again(reports[run.report], run)
         count -= outcome.verdict != NOT_HERE
         yield outcome
 

@@ -70,14 +70,14 @@ def claimed(store: Path, report: str, arm: str, key: str, seed: int) -> Iterator
         _note(path, report, arm, seed, "failed", f"{type(error).__name__}: {error}", format_exc())
         raise
     except BaseException:
-        path.unlink(missing_ok=True)
+        _remove(path)
         raise
     else:
-        path.unlink(missing_ok=True)
+        _remove(path)
     finally:
-        with _guard(store):
-            Path(f"{path}.lock").unlink(missing_ok=True)
+        with _guard(store):  # nobody takes the lock between the two; Windows removes no file that is open
             lock.release()
+            _remove(Path(f"{path}.lock"))
 
 
 def entries(store: Path) -> list[Entry]:
@@ -106,6 +106,12 @@ def _held(store: Path, path: Path) -> bool:
             return True
         lock.release()
         return False
+
+
+def _remove(path: Path) -> None:
+    """Remove a file if that can be done; one that stays keeps nobody out."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _note(path: Path, report: str, arm: str, seed: int, state: str, reason: str = "", traceback: str = "") -> None:

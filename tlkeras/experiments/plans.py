@@ -56,7 +56,7 @@ def plans(
     Raises:
         ValueError: an unknown arm or profile, or no seeds.
     """
-    names, found = list(report.arms if arms is None else arms), []
+    names, seeds, found = list(report.arms if arms is None else arms), runs.kept_seeds(seeds), []
     stored = runs.load_runs(report, profile_name, names)
     for arm in names:
         own, wanted = stored.of(arm), runs.seeds_of(report, arm, seeds, profile_name)

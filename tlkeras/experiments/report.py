@@ -1,10 +1,14 @@
 """The contract of a report: what every study, table, claim and test reads of it, as one frozen value."""
 
+import contextlib
 import dataclasses
+import functools
 import importlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
+
+from tlkeras.data import sources
 
 PROFILES = ("smoke", "quick", "paper")
 Settings = Any  # a frozen dataclass, of the report's own
@@ -22,6 +26,39 @@ def profile(name: str | None = None) -> str:
     if name not in PROFILES:
         raise ValueError(f"Expected a profile out of {PROFILES}. Received: {name!r}")
     return name
+
+
+@contextlib.contextmanager
+def in_profile(name: str | None = None) -> Iterator[str]:
+    """Yield the profile as `profile` returns it; TLKERAS_PROFILE, which decides on the data, says the same meanwhile.
+
+    Raises:
+        ValueError: not one of `PROFILES`.
+    """
+    found, before = profile(name), os.environ.get("TLKERAS_PROFILE")
+    os.environ["TLKERAS_PROFILE"] = found
+    try:
+        yield found
+    finally:
+        if before is None:
+            del os.environ["TLKERAS_PROFILE"]
+        else:
+            os.environ["TLKERAS_PROFILE"] = before
+
+
+def once(function: Callable[..., Value]) -> Callable[..., Value]:
+    """Have a function compute once a process for equal arguments, and once more in the smoke profile, of other data.
+
+    What is returned has `cache_clear`, as that of `functools.cache`.
+    """
+    kept = functools.cache(lambda smoke, *arguments: function(*arguments))
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Value:
+        return kept(sources.smoke(), *arguments)
+
+    call.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
+    return call
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,9 +20,10 @@ from tlkeras._files import check_writable, leftovers, progress, untold, write_js
 from tlkeras.data import home
 from tlkeras.experiments import environment, executors, journal
 from tlkeras.experiments.environment import REPOSITORY
-from tlkeras.experiments.report import Inputs, Report, Result, Settings, as_stored, defaults, profile
+from tlkeras.experiments.report import Inputs, Report, Result, Settings, as_stored, defaults, in_profile
 
-WAIT_SECONDS = 1  # between two looks at what other processes have in hand
+WAIT_SECONDS = 1  # before the second look at what other processes have in hand; then twice as long each time
+_LONGEST_WAIT_SECONDS = 60  # each look may start processes
 _LARGEST = 1e300  # of a metric
 _NUMBER, _TEXT = (int, float, type(None)), (str, type(None))
 _KINDS: dict[str, Any] = {  # of the fields of a run's file
@@ -213,7 +214,7 @@ def results_folder(profile_name: str, stand_in: bool = False) -> Path | None:
     nothing.
     """
     if os.environ.get("TLKERAS_RESULTS"):
-        return Path(os.environ["TLKERAS_RESULTS"])
+        return Path(os.environ["TLKERAS_RESULTS"]).expanduser()
     if profile_name == "smoke":
         return None
     checkout = (REPOSITORY / "pyproject.toml").exists()
@@ -284,7 +285,7 @@ def study(
         report: one of `tlkeras.reports.REPORTS`, or your own.
         arms: names out of `report.arms`; None means all.
         seeds: how many (0, 1, ...) or which; None means the profile's number.
-        profile_name: None means TLKERAS_PROFILE.
+        profile_name: None means TLKERAS_PROFILE, which is set to it meanwhile, since the data depend on it.
         execute: where what is not stored is computed, see `executors`.
         must_store: a store that cannot be written is an error; otherwise it is a warning, and the runs are returned.
 
@@ -295,31 +296,42 @@ def study(
         ValueError: an unknown arm or profile, or no seeds.
         OSError: the store cannot be written, which is found out before anything is computed, or is full.
     """
-    name = profile(profile_name)
     arms = [arms] if isinstance(arms, str) else list(report.arms if arms is None else arms)
-    report.check_arms(arms)
-    wanted = {arm: seeds_of(report, arm, seeds, name) for arm in arms}
+    with in_profile(profile_name) as name:
+        report.check_arms(arms)
+        seeds = kept_seeds(seeds)
+        wanted = {arm: seeds_of(report, arm, seeds, name) for arm in arms}
+        finished = _studied(report, name, wanted, execute, must_store)
+    return Runs(finished[arm, seed] for arm in arms for seed in wanted[arm])
+
+
+def _studied(
+    report: Report, name: str, wanted: Mapping[str, list[int]], execute: executors.Execute, must_store: bool
+) -> dict[executors.Job, Run]:
+    """Return the stored runs of the arms and seeds, and those that are not stored after they were run and stored."""
+    arms = list(wanted)
     jobs = [(arm, seed) for seed in dict.fromkeys(sum(wanted.values(), [])) for arm in arms if seed in wanted[arm]]
     problems: list[str] = []
     finished = {job: run for job in jobs if (run := _stored(report, *job, name, problems))}
-    _tell(problems)
+    _tell(problems, stacklevel=4)
     missing = [job for job in jobs if job not in finished]
     for folder in {folder for arm, _ in missing if (folder := _folder(report, arm, name))}:
         with _storing(must_store):
             check_writable(folder)
-    compute = functools.partial(_claimed, report, name)
+    compute, wait = functools.partial(_claimed, report, name), WAIT_SECONDS
     with progress(None, f"{report.name} ({name})", unit="run", total=len(jobs), initial=len(finished)) as bar:
         while missing:
             for job, run in execute(compute, missing):
                 if run:
-                    finished[job] = run
+                    finished[job], wait = run, WAIT_SECONDS
                     with _storing(must_store):
                         _store(report, run)
                     bar.update()
             missing = [job for job in missing if job not in finished]
             if missing:  # other processes have them in hand
-                time.sleep(WAIT_SECONDS)
-    return Runs(finished[arm, seed] for arm in arms for seed in wanted[arm])
+                time.sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+    return finished
 
 
 def study_together(
@@ -337,7 +349,7 @@ def study_together(
         report: one that has `together`.
         arms: names out of `report.arms`, in this order.
         seeds: as for `study`.
-        profile_name: None means TLKERAS_PROFILE.
+        profile_name: as for `study`.
 
     Returns:
         The runs of these arms and seeds that there are now, in order of arms, then seeds.
@@ -348,23 +360,24 @@ def study_together(
     """
     if report.together is None:
         raise ValueError(f"Expected a report with an engine for many seeds at once. Received: {report.name}")
-    name = profile(profile_name)
     arms = [arms] if isinstance(arms, str) else list(arms)
-    report.check_arms(arms)
     finished: dict[executors.Job, Run] = {}
-    for arm in arms:
-        jobs = [(arm, seed) for seed in seeds_of(report, arm, seeds, name)]
-        finished |= {job: run for job in jobs if (run := _stored(report, *job, name))}
-        missing = [seed for _, seed in jobs if (arm, seed) not in finished]
-        if not missing:
-            continue
-        if folder := _folder(report, arm, name):
-            check_writable(folder)
-        started = time.perf_counter()
-        for seed, result in report.together(report.settings(arm, name), missing):
-            seconds = (time.perf_counter() - started) / len(missing)
-            finished[arm, seed] = run = _finished(report, name, (arm, seed), result, seconds)
-            _store(report, run)
+    with in_profile(profile_name) as name:
+        report.check_arms(arms)
+        seeds = kept_seeds(seeds)
+        for arm in arms:
+            jobs = [(arm, seed) for seed in seeds_of(report, arm, seeds, name)]
+            finished |= {job: run for job in jobs if (run := _stored(report, *job, name))}
+            missing = [seed for _, seed in jobs if (arm, seed) not in finished]
+            if not missing:
+                continue
+            if folder := _folder(report, arm, name):
+                check_writable(folder)
+            started = time.perf_counter()
+            for seed, result in report.together(report.settings(arm, name), missing):
+                seconds = (time.perf_counter() - started) / len(missing)
+                finished[arm, seed] = run = _finished(report, name, (arm, seed), result, seconds)
+                _store(report, run)
     return Runs(finished[job] for job in sorted(finished, key=lambda job: (arms.index(job[0]), job[1])))
 
 
@@ -408,6 +421,11 @@ def load_runs(report: Report, profile_name: str = "paper", arms: Sequence[str] |
     found = [run for arm in names for run in _same_inputs(list(_of_settings(report, arm, profile_name, problems)))]
     _tell(problems)
     return Runs(found)
+
+
+def kept_seeds(given: int | Iterable[int] | None) -> int | list[int] | None:
+    """Return seeds that can be asked for by arm after arm: a generator would be used up by the first."""
+    return given if given is None or isinstance(given, int) else list(given)
 
 
 def seeds_of(report: Report, arm: str, given: int | Iterable[int] | None, profile_name: str) -> list[int]:
@@ -456,15 +474,15 @@ def _storing(must_store: bool) -> Iterator[None]:
         if must_store:
             raise
         for fresh in untold([f"Runs are not stored ({error}); TLKERAS_RESULTS names another folder."]):
-            warnings.warn(fresh, stacklevel=4)
+            warnings.warn(fresh, stacklevel=5)
 
 
-def _tell(problems: Iterable[str]) -> None:
+def _tell(problems: Iterable[str], stacklevel: int = 3) -> None:
     """Warn of problems of the store that this process has not warned of before, all at once."""
     if fresh := untold(problems):
         lines = "\n  ".join(fresh)
         aside = "are left out and stay as they are; python -m tlkeras audit lists all"
-        warnings.warn(f"Parts of the result store {aside}:\n  {lines}", DamagedRunWarning, stacklevel=3)
+        warnings.warn(f"Parts of the result store {aside}:\n  {lines}", DamagedRunWarning, stacklevel=stacklevel)
 
 
 def _of_settings(
@@ -514,19 +532,20 @@ def _folder(report: Report, arm: str, profile_name: str) -> Path | None:
 def _claimed(report: Report, profile_name: str, job: executors.Job) -> Run | None:
     """Compute and store a run, or find it stored meanwhile; None where another process is computing it."""
     arm, seed = job
-    settings, folder = report.settings(arm, profile_name), _folder(report, arm, profile_name)
-    if folder is None:
-        return _computed(report, profile_name, job)
-    key = run_key(as_stored(settings), report.inputs(settings))
-    with journal.claimed(folder, report.name, arm, key, seed) as free:
-        if not free:
-            return None
-        if run := _stored(report, arm, seed, profile_name):
+    with in_profile(profile_name):  # another machine's process has not that of the study
+        settings, folder = report.settings(arm, profile_name), _folder(report, arm, profile_name)
+        if folder is None:
+            return _computed(report, profile_name, job)
+        key = run_key(as_stored(settings), report.inputs(settings))
+        with journal.claimed(folder, report.name, arm, key, seed) as free:
+            if not free:
+                return None
+            if run := _stored(report, arm, seed, profile_name):
+                return run
+            run = _computed(report, profile_name, job)
+            with contextlib.suppress(OSError):  # the process that gets the run tries again, and tells
+                _store(report, run)
             return run
-        run = _computed(report, profile_name, job)
-        with contextlib.suppress(OSError):  # the process that gets the run tries again, and tells
-            _store(report, run)
-        return run
 
 
 def _computed(report: Report, profile_name: str, job: executors.Job) -> Run:
@@ -541,7 +560,7 @@ def _finished(report: Report, profile_name: str, job: executors.Job, result: Res
     arm, seed = job
     settings = report.settings(arm, profile_name)
     inputs = report.inputs(settings)
-    metrics = {name: round(value, 6) for name, value in result.metrics.items() if math.isfinite(value)}
+    metrics = {name: round(float(value), 6) for name, value in result.metrics.items() if math.isfinite(value)}
     left_out = [name for name in result.metrics if name not in metrics]
     if left_out:
         received = f"{', '.join(left_out)} of {report.name}, {arm}, seed {seed}, left out"

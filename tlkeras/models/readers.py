@@ -79,10 +79,11 @@ class _Unpickler(untrusted.Unpickler):
 
 def _read_archive(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(file) as archive:
-        untrusted.check_zip(archive, file.seek(0, 2))
+        stored = file.seek(0, 2)
+        untrusted.check_zip(archive, stored)
         top = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix("data.pkl")
         tensors = _wanted(_Unpickler(io.BytesIO(archive.read(top + "data.pkl"))).load(), prefix)
-        return _arrays(tensors, lambda key: archive.read(f"{top}data/{key}"))
+        return _arrays(tensors, lambda key: archive.read(f"{top}data/{key}"), stored)
 
 
 def _read_sequence(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
@@ -98,7 +99,7 @@ def _read_sequence(file: BinaryIO, prefix: str) -> dict[str, np.ndarray]:
             contents[key] = file.read(length)
         else:
             file.seek(length, 1)
-    return _arrays(tensors, contents.__getitem__)
+    return _arrays(tensors, contents.__getitem__, file.seek(0, 2))
 
 
 def _wanted(state: Any, prefix: str) -> dict[str, _Tensor]:
@@ -116,8 +117,14 @@ def _tensors(value: Any, budget: Iterator[int], *way: object) -> Iterator[tuple[
             yield from _tensors(inner, budget, *way, key)
 
 
-def _arrays(tensors: dict[str, _Tensor], content: Callable[[str], bytes]) -> dict[str, np.ndarray]:
-    """Return each tensor as an array of its own; numpy refuses one that reaches beyond its storage."""
+def _arrays(tensors: dict[str, _Tensor], content: Callable[[str], bytes], stored: int) -> dict[str, np.ndarray]:
+    """Return each tensor of a file of `stored` bytes as an array of its own; many may lie in the same storage.
+
+    Raises:
+        ValueError: they would be very much larger than the file, or one reaches beyond its storage, says numpy.
+    """
+    sizes = (math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in tensors.values())
+    _files.check_expansion(stored, sum(map(abs, sizes)))  # a size below 0 must not make up for others
     arrays = {}
     for name, (storage, dtype, offset, shape, strides) in tensors.items():
         elements = content(storage)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tlkeras import data
-from tlkeras.data.images import ImageTree, squares
+from tlkeras.data.images import ImageTree, image_paths, squares
 
 _FEWEST = 5  # images of a class: one for each fold of the cross-validation
 _MOST_CLASSES = 1_000  # more are usually folders of another kind, such as one for each photograph
@@ -69,11 +69,11 @@ def read(path: Path | str) -> Collection:
     images are pooled.
 
     Raises:
-        FolderError: no such folder, no images in it, fewer than two classes, more than 1,000, or a class with fewer
-            than five training images.
+        FolderError: no such folder, no images in it, more than memory shall hold, fewer than two classes, more than
+            1,000, or a class with fewer than five training images.
     """
     try:
-        tree = data.load(str(path)) if str(path) in data.RECORDS else data.load(Path(path))
+        tree = data.load(str(path)) if str(path) in data.RECORDS else _read_folder(Path(path))
     except ValueError as error:
         raise FolderError(str(error)) from None
     if not isinstance(tree, ImageTree):
@@ -92,6 +92,17 @@ def read(path: Path | str) -> Collection:
     return collection
 
 
+def _read_folder(path: Path) -> data.Dataset | ImageTree:
+    """Read a folder that has not too many classes, which are counted before any photograph is decoded."""
+    labels = [label for _, label, _ in image_paths(path, [])]
+    if (count := len(set(labels))) > _MOST_CLASSES:
+        raise FolderError(
+            f"Expected at most {_MOST_CLASSES:,} classes; is each photograph in a folder of its own? "
+            f"Received: {count:,} classes of {len(labels):,} files"
+        )
+    return data.load(path)
+
+
 def _joined(tree: ImageTree, splits: Sequence[str]) -> Photographs:
     return Photographs(
         tuple(image for split in splits for image in tree.images[split]),
@@ -105,11 +116,6 @@ def _check(collection: Collection) -> None:
     if len(counts) < 2:
         raise FolderError(
             f"Expected at least two classes, each a folder of its own: class/image. Received: {list(counts)}"
-        )
-    if len(counts) > _MOST_CLASSES:
-        raise FolderError(
-            f"Expected at most {_MOST_CLASSES:,} classes; is each photograph in a folder of its own? "
-            f"Received: {len(counts):,} classes of {len(collection.train):,} images"
         )
     few = {name: count for name, count in counts.items() if count < _FEWEST}
     if few:

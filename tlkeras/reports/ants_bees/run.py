@@ -8,7 +8,7 @@ import warnings
 import keras
 import numpy as np
 
-from tlkeras.experiments.report import Inputs, Result
+from tlkeras.experiments.report import Inputs, Result, once
 from tlkeras.models import alexnet, records, vgg16
 from tlkeras.models.alexnet import FILTERS
 from tlkeras.models.vgg import VGG16_BLOCKS
@@ -21,7 +21,7 @@ from tlkeras.transfer.finetune import History
 from tlkeras.transfer.probe import Probe, fit_probe, reliability, unit_rows
 
 
-@functools.cache
+@once
 def pretrained(network: str, width: float = 1.0) -> dict:
     """Return which weights there are: ImageNet's, as torchvision has them, else random ones, named as such."""
     try:

@@ -1,14 +1,12 @@
 """Images of report 003: few of each class, at 32x32, and the source network that has seen others."""
 
-import functools
-
 import keras
 import numpy as np
 from PIL import Image
 
 from tlkeras import data
 from tlkeras.data import Dataset
-from tlkeras.experiments.report import Inputs
+from tlkeras.experiments.report import Inputs, once
 from tlkeras.models import records, resnet32
 from tlkeras.reports.l2t.settings import Settings
 
@@ -16,13 +14,13 @@ SIDE = 32
 CLASSES = 200  # of Tiny ImageNet, which the source has seen
 
 
-@functools.cache
+@once
 def target(name: str) -> Dataset:
     """Load a data set once a process."""
     return data.load(name)
 
 
-@functools.cache
+@once
 def small(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return "train" and "test": images uint8 `(n, 32, 32, 3)`, labels `(n,)`. Larger ones are shrunk."""
     found = target(name)
@@ -61,7 +59,7 @@ def scarce_class(seed: int, classes: int) -> int:
     return seed % classes
 
 
-@functools.cache
+@once
 def pretrained() -> dict:
     """Return which source weights there are: Jang et al.'s, else those of this project, named a stand-in."""
     found = records.best_available("resnet32")

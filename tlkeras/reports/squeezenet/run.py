@@ -1,7 +1,6 @@
 """One run of report 000: SqueezeNet with a new conv10, of which more or less is trained; and what runs cost."""
 
 import dataclasses
-import functools
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 
 from tlkeras import data
-from tlkeras.experiments.report import Inputs, Result
+from tlkeras.experiments.report import Inputs, Result, once
 from tlkeras.experiments.runs import Run, Runs
 from tlkeras.models import records, squeezenet
 from tlkeras.reports.squeezenet.settings import TRAINABLE, Settings
@@ -25,13 +24,13 @@ def inputs(arm: Settings) -> Inputs:
     return {"data": [images().provenance()], "weights": [pretrained()] if arm.weights else []}
 
 
-@functools.cache
+@once
 def images() -> data.Dataset:
     """Load CIFAR-10 once a process."""
     return data.load("cifar10")
 
 
-@functools.cache
+@once
 def pretrained() -> dict:
     """Return which weights are there: ImageNet's, else the stand-in from Tiny ImageNet, named as such."""
     return dataclasses.asdict(records.best_available("squeezenet"))

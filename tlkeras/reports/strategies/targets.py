@@ -1,18 +1,18 @@
 """Targets of the strategies' study: data sets by name, cut by class, in the shape that SqueezeNet takes."""
 
 import dataclasses
-import functools
 
 import numpy as np
 
 from tlkeras import data
 from tlkeras.data import Dataset
+from tlkeras.experiments.report import once
 
 _STAND_IN = "mnist"  # takes the place of grey data that cannot be had
 SIDE = 32  # smallest side that SqueezeNet takes
 
 
-@functools.cache
+@once
 def target(name: str) -> Dataset:
     """Load a data set once a process; digits stand in, named as such, for letters or clothes that cannot be had."""
     try:

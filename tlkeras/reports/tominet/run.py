@@ -1,7 +1,6 @@
 """One run of report 002: TomiNet on one draw of 100 digits, from scratch or after an earlier training."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 
@@ -9,7 +8,7 @@ import keras
 import numpy as np
 
 from tlkeras import data
-from tlkeras.experiments.report import Inputs, Result
+from tlkeras.experiments.report import Inputs, Result, once
 from tlkeras.models import records, tominet, weights
 from tlkeras.reports.tominet import pretraining
 from tlkeras.reports.tominet.settings import Settings
@@ -41,14 +40,14 @@ def _source_mark(arm: Settings, source: dict) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-@functools.cache
+@once
 def source_weights(settings: pretraining.Settings) -> dict[str, np.ndarray]:
     """Train a source network once a process; return its weights as `weights.assign` takes them."""
     model, _ = pretraining.train(settings)
     return {name: keras.ops.convert_to_numpy(value) for name, value in weights.tensor_names(model).items()}
 
 
-@functools.cache
+@once
 def digits() -> data.Dataset:
     """Load MNIST once a process."""
     return data.load("mnist")
