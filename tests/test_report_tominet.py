@@ -166,6 +166,9 @@ def test_a_run_returns_every_metric_and_curve(smoke_runs):
         assert run.metrics["test_loss"] != run.metrics["test_loss_recalibrated"]
 
 
+ENDS = ("", *(f"_source_{seed}" for seed in range(1, 5)))
+
+
 def made(scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> Runs:
     """Runs of arms, one a seed, with accuracies as they are and recalibrated."""
     return Runs(
@@ -287,3 +290,14 @@ def test_the_spread_is_split_into_source_draw_and_start():
     assert claims.parts_of_spread(runs, "fashion_as_letters") is None
     begun = runs.where(lambda run: run.seed == 0 or run.arm in ("letters", "letters_one_draw"))
     assert claims.parts_of_spread(begun, "letters") is None  # the sources have one draw in common
+
+
+def test_source_networks_are_judged_and_not_their_draws():
+    draws = np.linspace(-0.05, 0.05, 10)
+    networks = {f"letters{end}": 0.8 + gain + draws for end, gain in zip(ENDS, (0.03, 0, 0.01, 0, 0.01), strict=True)}
+    networks |= {f"fashion_as_letters{end}": 0.79 + draws for end in ENDS}
+    runs = made({name: (values, values) for name, values in networks.items()})
+    row = claims.equal_findings(runs)[0]
+    assert (row["n"], row["difference"]) == (5, pytest.approx(0.02)) and row["ci_low"] < 0.02 < row["ci_high"]
+    alone = runs.where(lambda run: "source" not in run.arm)
+    assert claims.equal_findings(alone)[0]["verdict"] == "not decided: n too small"  # whatever its ten draws say

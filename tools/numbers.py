@@ -22,7 +22,7 @@ COLUMNS = {  # heading -> what it means
     "metric": "what was measured",
     "theirs": "the report's number, or the peer's",
     "ours": "the mean over n runs",
-    "95 % interval": "of the mean, by the bootstrap over runs",
+    "95 % interval": "of the mean over runs; by the bootstrap, of fewer than ten runs by Student's t",
     "n": "runs",
 }
 
