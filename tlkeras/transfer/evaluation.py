@@ -146,10 +146,10 @@ def evaluate(
         class_names: what labels that are names mean, such as `history.class_names` after `finetune`.
 
     Raises:
-        ValueError: images or labels that do not fit the model (see `inputs.read`).
+        ValueError: images or labels that do not fit the model, or weights that come twice (see `inputs.read`).
     """
-    data = images if labels is None else (images, labels, sample_weight)
-    arrays, _ = read(model, data, class_names=class_names)
+    data = images if labels is None else (images, labels)
+    arrays, _ = read(model, data, class_names=class_names, sample_weight=sample_weight)
     return Evaluator(model)(*arrays)
 
 

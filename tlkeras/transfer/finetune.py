@@ -93,9 +93,10 @@ def finetune(
             what the model takes.
         callbacks: a list of further Keras callbacks, each of which begins every phase as it is given; or what makes
             the callbacks of a phase. They see the whole model, also while a part of it trains.
-        class_weight: class, or its name -> factor of the losses of its training images; 1 for those left out.
         metrics: name -> `(labels (n,), probabilities (n, classes)) -> number`, computed at each validation, such as
             `evaluation.roc_auc`; "val_<name>" in the logs and curves, nan and None where undefined.
+        sample_weight: `(n,)`, factors of the losses of the training images, where `train` holds none.
+        class_weight: class, or its name -> factor of the losses of its training images; 1 for those left out.
 
     Returns:
         The curves and facts of each phase.
