@@ -82,7 +82,7 @@ class Evaluator:
 
 
 class Validation(keras.callbacks.Callback):
-    """Put `val_loss`, `val_accuracy` and further metrics into the logs of every n-th epoch and of the last.
+    """Put `val_loss`, `val_accuracy` and further metrics into the logs of every n-th epoch and of the last planned.
 
     It must come before the callbacks that read them. `fit`'s own validation costs about 40 ms an epoch
     before the first image; this matters when the trained part is one dense layer. A metric that is undefined is nan

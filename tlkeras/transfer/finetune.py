@@ -82,7 +82,8 @@ def finetune(
         seed: of the shuffling (and of `augment`), together with `keras.utils.set_random_seed`; the same seeds give the
             same weights on a CPU.
         batch_size: images in a training step.
-        validation_every: epochs between validations; the last epoch of a phase is always validated.
+        validation_every: epochs between validations; the last of the `epochs` of a phase is always validated, but not
+            one after which a callback stops it early.
         keep: "last" epoch, or "best": the best epoch's weights are reloaded after each phase (needs `checkpoints`).
         checkpoints: folder for the best weights of each phase, `<phase>.weights.h5`; None keeps none.
         monitor: what "best" means.
