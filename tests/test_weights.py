@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import keras
 import numpy as np
 import pytest
 from helpers import randomised, tiny
@@ -37,6 +38,18 @@ def test_names_are_layer_and_variable_in_the_order_of_the_layers(target):
     norm = [f"batch_norm_1/{name}" for name in ("gamma", "beta", "moving_mean", "moving_variance")]
     assert list(weights.tensor_names(target))[:6] == ["conv_1/kernel", "conv_1/bias", *norm]
     assert len(weights.tensor_names(target)) == len(target.weights) == 14
+
+
+def test_weights_that_share_a_name_are_neither_saved_nor_proved(tmp_path):
+    inputs = keras.Input((4, 3))
+    twice = keras.layers.Bidirectional(keras.layers.SimpleRNN(2), name="twice")
+    model = keras.Model(inputs, keras.layers.Dense(2, name="dense")(twice(inputs)))
+    message = r"a name of its own .* Received: \['twice/bias', 'twice/kernel', 'twice/recurrent_kernel'\]$"
+    with pytest.raises(weights.WeightFileError, match=message):
+        weights.save(model, tmp_path / "made.npz", {})
+    with pytest.raises(weights.WeightFileError, match=message):
+        weights.assign(model, {})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_was_saved_comes_back_bit_for_bit(donor, folder):

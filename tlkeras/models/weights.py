@@ -5,6 +5,7 @@ A file is an .npz of float arrays named `layer/variable` (kernels are HWIO), bes
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,16 @@ class Loaded:
 
 
 def tensor_names(model: keras.Model) -> dict[str, keras.Variable]:
-    """Name every weight of a flat model `layer/variable`, in the order of the layers."""
-    return {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
+    """Name every weight of a flat model `layer/variable`, in the order of the layers.
+
+    Raises:
+        WeightFileError: weights of a layer that share a name, as those of layers inside it may.
+    """
+    pairs = [(f"{layer.name}/{weight.name}", weight) for layer in model.layers for weight in layer.weights]
+    shared = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+    if shared:
+        raise WeightFileError(f"Expected a name of its own for every weight of a layer. Received: {shared}")
+    return dict(pairs)
 
 
 def fingerprint(variables: Iterable[keras.Variable] | keras.Model) -> str:
@@ -64,6 +73,7 @@ def save(
 
     Raises:
         OSError, TypeError: a file that cannot be written, or a record that is not JSON; both files stay as they were.
+        WeightFileError: as `tensor_names` does.
     """
     path = Path(path)
     tensors = {
@@ -136,7 +146,8 @@ def assign(
         sha256: of the file, for the report.
 
     Raises:
-        WeightFileError: a missing, superfluous, misshapen or non-finite tensor, or one that changed nothing.
+        WeightFileError: a missing, superfluous, misshapen or non-finite tensor, one that changed nothing, or as
+            `tensor_names` does.
     """
     if new_head is None:
         new_head = not _head_fits(model.get_layer(head), tensors)
