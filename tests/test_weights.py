@@ -75,6 +75,15 @@ def test_a_failed_save_keeps_the_old_file_and_leaves_no_partial_one(folder):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("name", "options"), [("made", {}), ("made.npz", {"dtype": "int8"}), ("made.npz", {"without": "head"})]
+)
+def test_what_makes_no_weight_file_is_not_written(donor, tmp_path, name, options):
+    with pytest.raises(ValueError, match=r"^Expected a path that ends in \.npz, .* Received: path="):
+        weights.save(donor, tmp_path / name, {}, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
 DAMAGE = {
     "missing": (lambda t: t.pop(FIRST), r"missing \['conv_1/kernel'\], not known \[\]$"),
     "superfluous": (lambda t: t.update(other=t[FIRST]), r"missing \[\], not known \['other'\]$"),

@@ -15,6 +15,7 @@ import numpy as np
 
 from tlkeras import _files
 
+DTYPES = ("float32", "float16")  # of a file
 PRETRAINED = Path(__file__).with_name("pretrained")
 
 
@@ -59,6 +60,30 @@ def fingerprint(variables: Iterable[keras.Variable] | keras.Model) -> str:
     return digest.hexdigest()[:16]
 
 
+def check_saving(model: keras.Model, path: Path | None, *, dtype: str = "float32", without: str = "") -> None:
+    """Find out before hours of training what `save` would refuse after them; without a `path` only `dtype` matters.
+
+    Args:
+        model: as for `save`, like all that follows.
+        path: whose folder is made if it is not there.
+        dtype: of the weights in the file.
+        without: a layer that is left out.
+
+    Raises:
+        ValueError: a path of another suffix, another dtype, or a layer without weights or that is not known.
+        OSError: a folder that cannot be written.
+        WeightFileError: as `tensor_names` does.
+    """
+    layers = list(dict.fromkeys(name.split("/")[0] for name in tensor_names(model))) if path else [without]
+    if (path and path.suffix != ".npz") or dtype not in DTYPES or without not in ["", *layers]:
+        raise ValueError(
+            f"Expected a path that ends in .npz, a dtype out of {DTYPES}, and '' or a layer to leave out of {layers}. "
+            f"Received: path={str(path)!r}, {dtype=}, {without=}"
+        )
+    if path:
+        _files.check_writable(path.parent)
+
+
 def save(
     model: keras.Model, path: Path, record: Mapping[str, object], *, dtype: str = "float32", without: str = ""
 ) -> None:
@@ -73,9 +98,10 @@ def save(
 
     Raises:
         OSError, TypeError: a file that cannot be written, or a record that is not JSON; both files stay as they were.
-        WeightFileError: as `tensor_names` does.
+        ValueError, WeightFileError: as `check_saving` does.
     """
     path = Path(path)
+    check_saving(model, path, dtype=dtype, without=without)
     tensors = {
         name: keras.ops.convert_to_numpy(variable).astype(dtype)
         for name, variable in tensor_names(model).items()
@@ -83,7 +109,8 @@ def save(
     }
     parameters = sum(tensor.size for tensor in tensors.values())
     with _files.replacing(path.with_suffix(".json")) as partial_record, _files.replacing(path) as partial:
-        np.savez_compressed(partial, **tensors)
+        with open(partial, "wb") as file:
+            np.savez_compressed(file, **tensors)
         full = {**record, "file": path.name, "sha256": _files.file_digest(partial), "parameters": parameters}
         partial_record.write_text(json.dumps(full, indent=1) + "\n")
 
