@@ -136,7 +136,7 @@ def finetune(
         with graph.compiled_once():
             log = part.fit(batches, epochs=phase.epochs, shuffle=False, verbose=0, callbacks=watching).history
         _note(history, phase, log, check)
-        history.moved[phase.name] = prove_moves(before, model, phase.train)
+        history.moved[phase.name] = prove_moves(before, model, phase.train, phase.still)
         if best and best.best is not None:
             history.best[phase.name] = best.path
         if keep == "best":
