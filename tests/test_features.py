@@ -221,11 +221,12 @@ def test_the_oldest_features_go_first(base, eager):
     assert (cache.hits, cache.misses) == (3, 4)
 
 
-def test_features_larger_than_the_cache_are_still_computed(base, eager):
-    cache = FeatureCache(max_bytes=1)
-    for seed in range(2):
-        pictures = images(5, seed, (2, 2, 1))
+def test_features_larger_than_the_cache_are_computed_and_neither_kept_nor_in_the_way(base, eager):
+    small, large = images(2, shape=(2, 2, 1)), images(5, shape=(2, 2, 1))
+    cache = FeatureCache(max_bytes=base(small).numpy().nbytes)
+    for pictures in (small, large, small, large, small):
         np.testing.assert_allclose(cache.features(base, pictures), base(pictures))
+    assert (cache.hits, cache.misses) == (2, 3)
 
 
 def test_the_process_shares_one_cache():

@@ -61,7 +61,7 @@ class FeatureCache:
     """Features by content: the key covers architecture, preprocessing, weights and images, so nothing stale is served.
 
     Args:
-        max_bytes: the oldest features go when the sum would be larger.
+        max_bytes: the oldest features go when the sum would be larger; what is larger by itself is not kept.
     """
 
     def __init__(self, max_bytes: int = SHARED_BYTES) -> None:
@@ -86,7 +86,9 @@ class FeatureCache:
             return self._arrays[key]
         self.misses += 1
         features = _in_batches(forward or compiled_forward(base), images, inference_batch(base))
-        while self._arrays and features.nbytes + sum(array.nbytes for array in self._arrays.values()) > self._max_bytes:
+        if features.nbytes > self._max_bytes:
+            return features
+        while features.nbytes + sum(array.nbytes for array in self._arrays.values()) > self._max_bytes:
             self._arrays.popitem(last=False)
         self._arrays[key] = features
         return features
