@@ -8,7 +8,7 @@ from helpers import images, randomised, tiny
 from keras import layers
 
 from tlkeras.models import squeezenet
-from tlkeras.transfer import FeatureCache, features, freeze
+from tlkeras.transfer import FeatureCache, evaluation, features, freeze
 from tlkeras.transfer.features import block_features, split
 
 INPUTS = images(6, shape=(4, 4, 2))
@@ -166,6 +166,31 @@ def test_large_maps_run_in_small_batches_with_the_same_result(base, monkeypatch)
     np.testing.assert_allclose(FeatureCache().features(base, PIXELS), whole, rtol=1e-6)
     monkeypatch.setattr(features, "MAP_BYTES", 1)
     assert features.inference_batch(base) == 1
+
+
+def of_sides(*sides):
+    inputs = keras.Input((*sides, 1))
+    x = layers.Conv2D(2, 3, strides=2, name="conv")(inputs)
+    x = layers.UpSampling2D(4, name="large")(layers.BatchNormalization(name="norm")(x))
+    return keras.Model(inputs, layers.Dense(2, name="head")(layers.GlobalAveragePooling2D(name="mean")(x)))
+
+
+def test_sides_that_a_model_leaves_open_are_those_of_the_images(monkeypatch):
+    anything, sizes = of_sides(None, None), []
+    assert features.inference_batch(anything, shape=(400, 300, 1)) == 17  # of 796 x 596 x 2 numbers each
+    for shape in ((400, 300, 1), (9, 9, 1)):
+        assert features.inference_batch(anything, shape=shape) == features.inference_batch(of_sides(*shape[:2]))
+    assert features.inference_batch(of_sides(9, 9), shape=(400, 300, 1)) == 1000
+    monkeypatch.setattr(features, "MAP_BYTES", 2 * 4 * 16 * 16 * 2)  # two maps of 9 x 9 images, four times 4 x 4
+    pictures, labels = images(5, shape=(9, 9, 1)), np.zeros(5, np.int32)
+    FeatureCache().features(anything, pictures, lambda batch: (sizes.append(len(batch)), anything(batch))[1])
+    sizes += [len(batch[0]) for batch in evaluation.Evaluator(anything).batches(pictures, labels)]
+    assert sizes == [2, 2, 1] * 2
+    np.testing.assert_allclose(
+        block_features(anything, ["norm"], pictures)["norm"],
+        keras.ops.mean(keras.Model(anything.input, anything.get_layer("norm").output)(pictures), (1, 2)),
+        rtol=1e-4,
+    )
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ class Evaluator:
 
     def __init__(self, model: keras.Model, most: int = 1000) -> None:
         single, from_logits = graph.classifier_outputs(model)
-        self.batch_size, forward = inference_batch(model, most), backend.side_by_side(model)
+        self._model, self._most, forward = model, most, backend.side_by_side(model)
 
         def sums(inputs: Tensor, labels: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             outputs = ops.cast(forward(inputs), "float32")
@@ -64,8 +64,9 @@ class Evaluator:
         self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
     ) -> Iterator[tuple[Tensor, ...]]:
         """Cut a data set into tensors."""
-        for start in range(0, len(inputs), self.batch_size):
-            part = slice(start, start + self.batch_size)
+        size = inference_batch(self._model, self._most, inputs.shape[1:])
+        for start in range(0, len(inputs), size):
+            part = slice(start, start + size)
             arrays = inputs[part], labels[part].astype(np.int32), *(() if weights is None else (weights[part],))
             yield tuple(map(ops.convert_to_tensor, arrays))
 
