@@ -21,8 +21,11 @@ def scene(square=SQUARE, background=60):
     return image
 
 
-def detector(activation="softmax", nested=False, frozen=False):
-    """Return a network that fires for a bright square of about 5 pixels: class 1 is "there is one", class 0 is not."""
+def detector(activation="softmax", nested=False, frozen=False, outputs=2):
+    """Return a network that fires for a bright square of about 5 pixels: class 1 is "there is one", class 0 is not.
+
+    A single output is that of class 1.
+    """
     inputs = keras.Input((20, 20, 1))
     x = layers.Rescaling(1 / 255, name="rescaling")(inputs)
     x = layers.Conv2D(1, 5, padding="same", activation="relu", name="bright")(x)
@@ -32,9 +35,9 @@ def detector(activation="softmax", nested=False, frozen=False):
         inputs, x = outer, base(outer, training=False)
     x = layers.MaxPooling2D(2, name="pool")(x)
     x = layers.GlobalAveragePooling2D(name="mean")(x)
-    model = keras.Model(inputs, layers.Dense(2, activation=activation, name="head")(x))
+    model = keras.Model(inputs, layers.Dense(outputs, activation=activation, name="head")(x))
     base.get_layer("bright").set_weights([np.full((5, 5, 1, 1), 1 / 25), np.array([-0.5])])
-    model.get_layer("head").set_weights([np.array([[-30.0, 30.0]]), np.array([1.0, -1.0])])
+    model.get_layer("head").set_weights([np.array([[-30.0, 30.0][-outputs:]]), np.array([1.0, -1.0][-outputs:])])
     model.trainable = not frozen
     return model
 
@@ -107,6 +110,19 @@ def test_the_predicted_class_is_the_default():
     options = {"steps": 2, "samples": 1}
     found = integrated_gradients(model, given, **options)
     np.testing.assert_array_equal(found, integrated_gradients(model, given, predicted, **options))
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+@pytest.mark.parametrize("attribution", [grad_cam, integrated_gradients])
+def test_a_single_output_tells_two_classes_apart(attribution, activation):
+    single = detector(outputs=1, activation=activation)
+    two = detector(activation=None)
+    given = np.concatenate([scene(), np.full((1, 20, 20, 1), 250, np.uint8)])
+    for classes in (None, 0, 1, [1, 0]):
+        np.testing.assert_allclose(attribution(single, given, classes), attribution(two, given, classes), atol=1e-5)
+    np.testing.assert_array_equal(attribution(single, given), attribution(single, given, [0, 1]))
+    with pytest.raises(ValueError, match=r"labels in 0..1. Received: min=2, max=2$"):
+        attribution(single, given, 2)
 
 
 def test_noise_is_seeded_and_the_company_does_not_matter():

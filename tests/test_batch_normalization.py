@@ -84,6 +84,13 @@ def test_outputs_and_moving_mean_are_keras_and_the_moving_variance_is_unbiased(o
     np.testing.assert_allclose(mine(x, training=False), theirs(x, training=False), rtol=1e-6)
 
 
+def test_one_value_a_channel_leaves_statistics_that_are_finite():
+    _, layer = layers((1, 5))
+    layer(np.full((1, 5), 2.0, np.float32), training=True)
+    np.testing.assert_allclose(layer.moving_variance, 0.9)
+    np.testing.assert_allclose(layer.moving_mean, 0.2)
+
+
 def test_a_frozen_layer_keeps_its_statistics():
     x = np.random.default_rng(0).normal(3, 2, (4, 5)).astype(np.float32)
     _, layer = layers(x.shape)

@@ -37,6 +37,16 @@ def test_equals_keras(build):
     assert evaluate(model, PIXELS, LABELS.astype(np.uint8)) == pytest.approx((keras_loss, keras_accuracy), abs=1e-5)
 
 
+def test_weights_count_for_a_data_set_as_for_arrays():
+    model, weights = randomised(tiny(), seed=1), np.linspace(0.1, 2, len(LABELS))
+    expected = evaluate(model, PIXELS, LABELS, weights)
+    assert expected != evaluate(model, PIXELS, LABELS)
+    for data in ((PIXELS, LABELS), iter([(PIXELS[:9], LABELS[:9]), (PIXELS[9:], LABELS[9:])])):
+        assert evaluate(model, data, sample_weight=weights) == expected
+    with pytest.raises(ValueError, match=r"as sample_weight=\. Received: both$"):
+        evaluate(model, (PIXELS, LABELS, weights), sample_weight=weights)
+
+
 def test_new_weights_are_seen_without_a_new_evaluator():
     model = tiny()
     evaluator = Evaluator(model)

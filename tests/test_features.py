@@ -8,7 +8,7 @@ from helpers import images, randomised, tiny
 from keras import layers
 
 from tlkeras.models import squeezenet
-from tlkeras.transfer import FeatureCache, features, freeze
+from tlkeras.transfer import FeatureCache, evaluation, features, freeze
 from tlkeras.transfer.features import block_features, split
 
 INPUTS = images(6, shape=(4, 4, 2))
@@ -168,6 +168,31 @@ def test_large_maps_run_in_small_batches_with_the_same_result(base, monkeypatch)
     assert features.inference_batch(base) == 1
 
 
+def of_sides(*sides):
+    inputs = keras.Input((*sides, 1))
+    x = layers.Conv2D(2, 3, strides=2, name="conv")(inputs)
+    x = layers.UpSampling2D(4, name="large")(layers.BatchNormalization(name="norm")(x))
+    return keras.Model(inputs, layers.Dense(2, name="head")(layers.GlobalAveragePooling2D(name="mean")(x)))
+
+
+def test_sides_that_a_model_leaves_open_are_those_of_the_images(monkeypatch):
+    anything, sizes = of_sides(None, None), []
+    assert features.inference_batch(anything, shape=(400, 300, 1)) == 17  # of 796 x 596 x 2 numbers each
+    for shape in ((400, 300, 1), (9, 9, 1)):
+        assert features.inference_batch(anything, shape=shape) == features.inference_batch(of_sides(*shape[:2]))
+    assert features.inference_batch(of_sides(9, 9), shape=(400, 300, 1)) == 1000
+    monkeypatch.setattr(features, "MAP_BYTES", 2 * 4 * 16 * 16 * 2)  # two maps of 9 x 9 images, four times 4 x 4
+    pictures, labels = images(5, shape=(9, 9, 1)), np.zeros(5, np.int32)
+    FeatureCache().features(anything, pictures, lambda batch: (sizes.append(len(batch)), anything(batch))[1])
+    sizes += [len(batch[0]) for batch in evaluation.Evaluator(anything).batches(pictures, labels)]
+    assert sizes == [2, 2, 1] * 2
+    np.testing.assert_allclose(
+        block_features(anything, ["norm"], pictures)["norm"],
+        keras.ops.mean(keras.Model(anything.input, anything.get_layer("norm").output)(pictures), (1, 2)),
+        rtol=1e-4,
+    )
+
+
 @pytest.fixture
 def eager(monkeypatch):
     """Compute features without tracing a graph: these tests ask when, not how, they are computed."""
@@ -221,11 +246,12 @@ def test_the_oldest_features_go_first(base, eager):
     assert (cache.hits, cache.misses) == (3, 4)
 
 
-def test_features_larger_than_the_cache_are_still_computed(base, eager):
-    cache = FeatureCache(max_bytes=1)
-    for seed in range(2):
-        pictures = images(5, seed, (2, 2, 1))
+def test_features_larger_than_the_cache_are_computed_and_neither_kept_nor_in_the_way(base, eager):
+    small, large = images(2, shape=(2, 2, 1)), images(5, shape=(2, 2, 1))
+    cache = FeatureCache(max_bytes=base(small).numpy().nbytes)
+    for pictures in (small, large, small, large, small):
         np.testing.assert_allclose(cache.features(base, pictures), base(pictures))
+    assert (cache.hits, cache.misses) == (2, 3)
 
 
 def test_the_process_shares_one_cache():

@@ -1,12 +1,14 @@
 """The report of each filter: activations beside noise and real images, the dead ones, the images that excite most."""
 
+import weakref
+
 import keras
 import numpy as np
 import pytest
 from helpers import images, tiny
 
 from tlkeras import visualize
-from tlkeras.visualize import objectives
+from tlkeras.visualize import filters, objectives
 
 REAL = images(20, seed=3)
 
@@ -42,6 +44,25 @@ def test_responses_are_means_of_the_layer(model):
     expected = part.predict(REAL.astype(np.float32), verbose=0).mean((1, 2))
     np.testing.assert_allclose(visualize.responses(model, "conv_2", REAL), expected, rtol=1e-5)
     np.testing.assert_allclose(visualize.responses(model, "conv_2", REAL, memory=1), expected, rtol=1e-5)
+
+
+def test_only_the_batch_that_runs_is_there_as_floats(model, monkeypatch):
+    batches, alive = [], []
+    compiled = filters.backend.compiled
+
+    def watched(function, network):
+        run = compiled(function, network)
+
+        def counted(batch):
+            batches.append(weakref.ref(batch))
+            alive.append(sum(reference() is not None for reference in batches))
+            return run(batch)
+
+        return counted
+
+    monkeypatch.setattr(filters.backend, "compiled", watched)
+    visualize.responses(model, "conv_2", REAL[:4], memory=1)
+    assert alive == [1] * 4
 
 
 def test_a_row_for_each_filter_in_the_order_asked_for(model, rows):

@@ -198,6 +198,20 @@ def test_what_has_nothing_to_train_need_not_move_and_what_is_frozen_by_hand_must
         freezing.prove_moves(before, model, "all")
 
 
+def test_what_trains_at_a_rate_of_zero_is_proved_not_to_move_but_for_its_statistics():
+    model = tiny()
+    before, still = freezing.snapshot(model), ["conv_2", "batch_norm_2"]
+    for name in ("conv_1", "batch_norm_1", "batch_norm_2", "dense"):
+        variable = model.get_layer(name).weights[-1]  # of batch normalisation, the moving variance
+        variable.assign(variable + 1e-6)
+    moves = freezing.prove_moves(before, model, "all", still)
+    assert moves["conv_2"] == 0 < moves["batch_norm_2"]
+    gamma = model.get_layer("batch_norm_2").gamma
+    gamma.assign(gamma + 1e-6)
+    with pytest.raises(freezing.FreezingError, match=r"frozen but moved \['batch_norm_2'\], stuck \[\]$"):
+        freezing.prove_moves(before, model, "all", still)
+
+
 def test_a_frozen_weight_that_became_nan_has_moved(model):
     before = freezing.snapshot(model)
     kept = [array.copy() for array in before["conv_1"]]

@@ -292,9 +292,14 @@ BAD = {
     "halves": ((IMAGES, LABELS / 2), r"labels of integers\. Received: dtype=float64$"),
     "two names": ((IMAGES, named(LABELS, "aab")), r"names of all 3 classes, or integers 0\.\.2\. Received: 2 names"),
     "names and numbers": ((IMAGES, np.array(["a", *LABELS[1:]], object)), "labels of integers. Received: dtype=object"),
-    "sizes": (
-        (SIZES, LABELS),
-        r"images\.squares\(images, 8\)` makes them so\. Received: shapes \[\(4, 8, 1\), \(8, 8, 1\)\]$",
+    "sizes": ((SIZES, LABELS), r"images of one size; resize them\. Received: shapes \[\(4, 8, 1\), \(8, 8, 1\)\]$"),
+    "sizes of colour": (
+        ([np.repeat(image, 3, axis=-1) for image in SIZES], LABELS),
+        r"images\.squares\(images, 8\)` makes them so\. Received: shapes \[\(4, 8, 3\), \(8, 8, 3\)\]$",
+    ),
+    "sizes of floats": (
+        ([np.repeat(image, 3, axis=-1).astype(np.float32) for image in SIZES], LABELS),
+        r"images of one size; resize them\. Received: shapes \[\(4, 8, 3\), \(8, 8, 3\)\]$",
     ),
     "sizes as objects": ((np.array([*SIZES, None], object)[:-1], LABELS), r"Received: shapes \[\(4, 8, 1\), "),
     "sizes of batches": (

@@ -109,6 +109,12 @@ def test_zero_leaves_the_layer_bit_identical():
     assert any(array.any() for array in found["conv_2"])
 
 
+def test_a_phase_may_hold_a_layer_still():
+    phase = Phase("p", "all", 1, 0.01, multipliers={"conv_1": 0, "batch_norm_1": 0, "dense": 0.5})
+    history = finetune(tiny(), BATCH, None, [phase], seed=0)
+    assert history.moved["p"]["conv_1"] == 0 < history.moved["p"]["conv_2"]
+
+
 def test_without_multipliers_it_is_adam(plain):
     found = moved(LayerwiseAdam(0.01))
     for name, arrays in plain.items():

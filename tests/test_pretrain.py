@@ -201,6 +201,24 @@ def test_only_another_training_goes_on_from_a_checkpoint(tmp_path):
         pretrain(tiny(), SMALL, checkpoint=tmp_path / "run.npz")
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"path": "made.weights"}, ValueError, r"ends in \.npz.* Received: path=.*made\.weights"),
+        ({"dtype": "float61"}, ValueError, r"\('float32', 'float16'\).* Received: .*dtype='float61'"),
+        ({"path": "made.npz", "without": "head"}, ValueError, r"'dense'\]\. Received: .*without='head'$"),
+        ({"path": "file/made.npz"}, OSError, "file"),
+    ],
+    ids=["suffix", "dtype", "layer", "folder"],
+)
+def test_what_could_not_be_saved_is_refused_before_the_training(options, error, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(error, match=message):
+        pretrain(tiny(), SMALL, training=lambda *arguments: pytest.fail("it trained"), **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_weights_that_float16_cannot_hold_are_refused(tmp_path):
     model = randomised(tiny())
     layer = model.get_layer("batch_norm_1")

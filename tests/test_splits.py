@@ -137,7 +137,8 @@ def test_good_data_pass(model):
     check_labelled(model, IMAGES, LABELS)
     check_labelled(model, IMAGES.astype(np.float32), LABELS.astype(np.int64))
     check_labelled(model, IMAGES.tolist(), LABELS.tolist())
-    check_images(model, np.zeros_like(IMAGES, np.float32))  # black images are images
+    for dtype in (np.float32, np.uint8):
+        check_images(model, np.zeros_like(IMAGES, dtype))  # black images are images
 
 
 BAD = {
@@ -145,7 +146,13 @@ BAD = {
     "no channels": (IMAGES[..., 0], LABELS, r"images of shape \(n, 8, 8, 1\)\. Received: shape=\(12, 8, 8\)$"),
     "negative": (IMAGES - 300.0, LABELS, r"values in 0\.\.255\. Received: min=-"),
     "NaN": (np.full(IMAGES.shape, np.nan), LABELS, r"finite values\. Received: NaN or infinity in images \[0, 1, 2"),
-    "scaled": (IMAGES / 255.0, LABELS, r"raw images, 0\.\.255.* Received: floats from 0\.0 to 1\.0, which look scaled"),
+    "scaled": (IMAGES / 255.0, LABELS, r"raw images, 0\.\.255.* Received: float64 from 0\.0 to 1\.0, which look"),
+    "scaled and cut off": (
+        (IMAGES / 255).astype(np.uint8),
+        LABELS,
+        r"0\.\.255.* Received: uint8 from 0 to 1, which look",
+    ),
+    "masks": ((IMAGES > 99).astype(np.int64), LABELS, r"Received: int64 from 0 to 1, which look scaled to 0\.\.1$"),
     "another class": (IMAGES, LABELS + 1, r"labels in 0\.\.2, which start at 0: subtract 1\. Received: min=1, max=3$"),
     "float labels": (IMAGES, LABELS.astype(float), "labels of integers"),
     "a label missing": (IMAGES, LABELS[:-1], r"one label each\. Received: 12 images, 11 labels$"),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import keras
 import numpy as np
 import pytest
 from helpers import randomised, tiny
@@ -39,6 +40,18 @@ def test_names_are_layer_and_variable_in_the_order_of_the_layers(target):
     assert len(weights.tensor_names(target)) == len(target.weights) == 14
 
 
+def test_weights_that_share_a_name_are_neither_saved_nor_proved(tmp_path):
+    inputs = keras.Input((4, 3))
+    twice = keras.layers.Bidirectional(keras.layers.SimpleRNN(2), name="twice")
+    model = keras.Model(inputs, keras.layers.Dense(2, name="dense")(twice(inputs)))
+    message = r"a name of its own .* Received: \['twice/bias', 'twice/kernel', 'twice/recurrent_kernel'\]$"
+    with pytest.raises(weights.WeightFileError, match=message):
+        weights.save(model, tmp_path / "made.npz", {})
+    with pytest.raises(weights.WeightFileError, match=message):
+        weights.assign(model, {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_was_saved_comes_back_bit_for_bit(donor, folder):
     fresh = tiny(seed=3)
     loaded = weights.load_pretrained(fresh, "made", head="dense", folder=folder)
@@ -60,6 +73,15 @@ def test_a_failed_save_keeps_the_old_file_and_leaves_no_partial_one(folder):
     with pytest.raises(TypeError):
         weights.save(tiny(), folder / "made.npz", {"not JSON": object()})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("made", {}), ("made.npz", {"dtype": "int8"}), ("made.npz", {"without": "head"})]
+)
+def test_what_makes_no_weight_file_is_not_written(donor, tmp_path, name, options):
+    with pytest.raises(ValueError, match=r"^Expected a path that ends in \.npz, .* Received: path="):
+        weights.save(donor, tmp_path / name, {}, **options)
+    assert list(tmp_path.iterdir()) == []
 
 
 DAMAGE = {

@@ -10,6 +10,7 @@ import difflib
 import inspect
 import itertools
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -75,6 +76,23 @@ def calls(model: keras.Model) -> dict[keras.Operation, list[Call]]:
         operation: [_call(node) for node in operation._inbound_nodes if id(node) in nodes]
         for operation in graph.operations
     }
+
+
+def largest_output(model: keras.Model, shape: tuple[int, ...] | None = None) -> int:
+    """Return how many numbers an operation of a model makes of one input, at most; a nested model is one operation.
+
+    Args:
+        model: functional or Sequential.
+        shape: of an input, which counts where a model of one input leaves sides open.
+
+    Raises:
+        ValueError: as `functional` does.
+    """
+    graph = functional(model)
+    outputs = [output for operation in graph.operations for output in keras.tree.flatten(operation.output)]
+    if shape is not None and len(graph.inputs) == 1 and None in graph.inputs[0].shape[1:]:
+        outputs = _outputs_of(graph, shape)
+    return max(math.prod(side or 1 for side in output.shape[1:]) for output in outputs)
 
 
 def users(model: keras.Model) -> dict[str, list[Call]]:
@@ -360,6 +378,22 @@ def _functional(operation: object) -> Any:
     """Return the graph of a functional or Sequential model, and None for anything else."""
     graph = getattr(operation, "_functional", operation)  # what a Sequential model wraps
     return graph if isinstance(graph, keras.Function) else None
+
+
+def _outputs_of(graph: Any, shape: tuple[int, ...]) -> list[keras.KerasTensor]:
+    """Return what comes out of each operation for an input of `shape`, the input first; nothing is computed."""
+    outputs = [keras.KerasTensor((1, *shape), graph.inputs[0].dtype)]
+
+    def noted(operation: keras.Operation) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            found = operation.compute_output_spec(*args, **options)
+            outputs.extend(keras.tree.flatten(found))
+            return found
+
+        return call
+
+    graph._run_through_graph(outputs[0], noted)
+    return outputs
 
 
 def _call(node: Any) -> Call:

@@ -111,8 +111,8 @@ def check_images(model: Any, images: np.ndarray, *, raw: bool = True, shape: tup
         shape: of an image, where it is cut down to what the model takes; None is the model's.
 
     Raises:
-        ValueError: no images, another shape, NaN or infinity; if `raw`, values outside 0..255, too, and floats that
-            look scaled to 0..1 already.
+        ValueError: no images, another shape, NaN or infinity; if `raw`, values outside 0..255, too, and those that
+            look scaled to 0..1 already, of any dtype.
     """
     images = np.asarray(images)
     wanted = tuple(shape or model.input_shape[1:])
@@ -120,10 +120,10 @@ def check_images(model: Any, images: np.ndarray, *, raw: bool = True, shape: tup
     validate_images(images, [side or other for side, other in zip(wanted, given, strict=True)], raw=raw)
     if not len(images):
         raise ValueError("Expected at least one image. Received: 0 images")
-    if raw and images.dtype.kind == "f" and 0 < images.max() <= 1:
+    if raw and 0 < images.max() <= 1:  # images that are black all over are images
         raise ValueError(
             "Expected raw images, 0..255: the model scales them itself. "
-            f"Received: floats from {images.min()} to {images.max()}, which look scaled to 0..1"
+            f"Received: {images.dtype} from {images.min()} to {images.max()}, which look scaled to 0..1"
         )
 
 

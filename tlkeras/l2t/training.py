@@ -132,7 +132,8 @@ class LearningToTransfer:
             augment: `(images (b, h, w, c) float32, seed (2,) int32) -> images`, such as
                 `tlkeras.transfer.batches.random_flip_crop()`; each batch is augmented once, for both models.
             validation: images and labels.
-            validation_every: epochs between validations; the last epoch is always validated.
+            validation_every: epochs between validations; the last of `epochs` is always validated, but not one after
+                which a callback stops early.
             checkpoint: an .npz, written after each epoch. If it is there already, training goes on from it, to the same
                 numbers as if it had never been interrupted.
             callbacks: Keras' own; they see the target as their model, and the logs of each epoch.

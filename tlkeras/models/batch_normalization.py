@@ -37,8 +37,8 @@ def train_call(layer: keras.layers.BatchNormalization, inputs: Any, *, unbiased:
 
     Args:
         layer: a built layer of any subclass, channels last.
-        inputs: `(batch, ..., channels)`, at least two values a channel.
-        unbiased: whether the moving variance takes n / (n - 1) times the batch's, as PyTorch's does.
+        inputs: `(batch, ..., channels)`.
+        unbiased: whether the moving variance takes n / (n - 1) times the batch's, as PyTorch's does, of n >= 2.
 
     Returns:
         A tensor of the shape of `inputs`.
@@ -49,7 +49,7 @@ def train_call(layer: keras.layers.BatchNormalization, inputs: Any, *, unbiased:
     outputs, mean, variance = normalised(inputs, gamma, beta, layer.epsilon)
     if unbiased:
         count = ops.cast(ops.size(inputs) / channels, dtype)
-        variance = variance * count / (count - 1)
+        variance = variance * count / ops.maximum(count - 1, 1)  # of one value it is 0, like the biased one
     for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         moving.assign(moving * layer.momentum + ops.stop_gradient(batch) * (1 - layer.momentum))
     return outputs

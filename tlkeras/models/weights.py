@@ -5,6 +5,7 @@ A file is an .npz of float arrays named `layer/variable` (kernels are HWIO), bes
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from tlkeras import _files
 
+DTYPES = ("float32", "float16")  # of a file
 PRETRAINED = Path(__file__).with_name("pretrained")
 
 
@@ -35,8 +37,16 @@ class Loaded:
 
 
 def tensor_names(model: keras.Model) -> dict[str, keras.Variable]:
-    """Name every weight of a flat model `layer/variable`, in the order of the layers."""
-    return {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
+    """Name every weight of a flat model `layer/variable`, in the order of the layers.
+
+    Raises:
+        WeightFileError: weights of a layer that share a name, as those of layers inside it may.
+    """
+    pairs = [(f"{layer.name}/{weight.name}", weight) for layer in model.layers for weight in layer.weights]
+    shared = sorted(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+    if shared:
+        raise WeightFileError(f"Expected a name of its own for every weight of a layer. Received: {shared}")
+    return dict(pairs)
 
 
 def fingerprint(variables: Iterable[keras.Variable] | keras.Model) -> str:
@@ -48,6 +58,30 @@ def fingerprint(variables: Iterable[keras.Variable] | keras.Model) -> str:
         digest.update(str((array.shape, array.dtype.str)).encode())
         digest.update(array.tobytes())
     return digest.hexdigest()[:16]
+
+
+def check_saving(model: keras.Model, path: Path | None, *, dtype: str = "float32", without: str = "") -> None:
+    """Find out before hours of training what `save` would refuse after them; without a `path` only `dtype` matters.
+
+    Args:
+        model: as for `save`, like all that follows.
+        path: whose folder is made if it is not there.
+        dtype: of the weights in the file.
+        without: a layer that is left out.
+
+    Raises:
+        ValueError: a path of another suffix, another dtype, or a layer without weights or that is not known.
+        OSError: a folder that cannot be written.
+        WeightFileError: as `tensor_names` does.
+    """
+    layers = list(dict.fromkeys(name.split("/")[0] for name in tensor_names(model))) if path else [without]
+    if (path and path.suffix != ".npz") or dtype not in DTYPES or without not in ["", *layers]:
+        raise ValueError(
+            f"Expected a path that ends in .npz, a dtype out of {DTYPES}, and '' or a layer to leave out of {layers}. "
+            f"Received: path={str(path)!r}, {dtype=}, {without=}"
+        )
+    if path:
+        _files.check_writable(path.parent)
 
 
 def save(
@@ -64,8 +98,10 @@ def save(
 
     Raises:
         OSError, TypeError: a file that cannot be written, or a record that is not JSON; both files stay as they were.
+        ValueError, WeightFileError: as `check_saving` does.
     """
     path = Path(path)
+    check_saving(model, path, dtype=dtype, without=without)
     tensors = {
         name: keras.ops.convert_to_numpy(variable).astype(dtype)
         for name, variable in tensor_names(model).items()
@@ -73,7 +109,8 @@ def save(
     }
     parameters = sum(tensor.size for tensor in tensors.values())
     with _files.replacing(path.with_suffix(".json")) as partial_record, _files.replacing(path) as partial:
-        np.savez_compressed(partial, **tensors)
+        with open(partial, "wb") as file:
+            np.savez_compressed(file, **tensors)
         full = {**record, "file": path.name, "sha256": _files.file_digest(partial), "parameters": parameters}
         partial_record.write_text(json.dumps(full, indent=1) + "\n")
 
@@ -136,7 +173,8 @@ def assign(
         sha256: of the file, for the report.
 
     Raises:
-        WeightFileError: a missing, superfluous, misshapen or non-finite tensor, or one that changed nothing.
+        WeightFileError: a missing, superfluous, misshapen or non-finite tensor, one that changed nothing, or as
+            `tensor_names` does.
     """
     if new_head is None:
         new_head = not _head_fits(model.get_layer(head), tensors)

@@ -37,7 +37,7 @@ class Evaluator:
 
     def __init__(self, model: keras.Model, most: int = 1000) -> None:
         single, from_logits = graph.classifier_outputs(model)
-        self.batch_size, forward = inference_batch(model, most), backend.side_by_side(model)
+        self._model, self._most, forward = model, most, backend.side_by_side(model)
 
         def sums(inputs: Tensor, labels: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             outputs = ops.cast(forward(inputs), "float32")
@@ -64,8 +64,9 @@ class Evaluator:
         self, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None
     ) -> Iterator[tuple[Tensor, ...]]:
         """Cut a data set into tensors."""
-        for start in range(0, len(inputs), self.batch_size):
-            part = slice(start, start + self.batch_size)
+        size = inference_batch(self._model, self._most, inputs.shape[1:])
+        for start in range(0, len(inputs), size):
+            part = slice(start, start + size)
             arrays = inputs[part], labels[part].astype(np.int32), *(() if weights is None else (weights[part],))
             yield tuple(map(ops.convert_to_tensor, arrays))
 
@@ -82,7 +83,7 @@ class Evaluator:
 
 
 class Validation(keras.callbacks.Callback):
-    """Put `val_loss`, `val_accuracy` and further metrics into the logs of every n-th epoch and of the last.
+    """Put `val_loss`, `val_accuracy` and further metrics into the logs of every n-th epoch and of the last planned.
 
     It must come before the callbacks that read them. `fit`'s own validation costs about 40 ms an epoch
     before the first image; this matters when the trained part is one dense layer. A metric that is undefined is nan
@@ -146,10 +147,10 @@ def evaluate(
         class_names: what labels that are names mean, such as `history.class_names` after `finetune`.
 
     Raises:
-        ValueError: images or labels that do not fit the model (see `inputs.read`).
+        ValueError: images or labels that do not fit the model, or weights that come twice (see `inputs.read`).
     """
-    data = images if labels is None else (images, labels, sample_weight)
-    arrays, _ = read(model, data, class_names=class_names)
+    data = images if labels is None else (images, labels)
+    arrays, _ = read(model, data, class_names=class_names, sample_weight=sample_weight)
     return Evaluator(model)(*arrays)
 
 

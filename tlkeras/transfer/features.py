@@ -5,7 +5,6 @@ trained part. `split` finds the last place where nothing that trains, or is rand
 """
 
 import hashlib
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -61,7 +60,7 @@ class FeatureCache:
     """Features by content: the key covers architecture, preprocessing, weights and images, so nothing stale is served.
 
     Args:
-        max_bytes: the oldest features go when the sum would be larger.
+        max_bytes: the oldest features go when the sum would be larger; what is larger by itself is not kept.
     """
 
     def __init__(self, max_bytes: int = SHARED_BYTES) -> None:
@@ -85,8 +84,11 @@ class FeatureCache:
             self._arrays.move_to_end(key)
             return self._arrays[key]
         self.misses += 1
-        features = _in_batches(forward or compiled_forward(base), images, inference_batch(base))
-        while self._arrays and features.nbytes + sum(array.nbytes for array in self._arrays.values()) > self._max_bytes:
+        size = inference_batch(base, shape=images.shape[1:])
+        features = _in_batches(forward or compiled_forward(base), images, size)
+        if features.nbytes > self._max_bytes:
+            return features
+        while features.nbytes + sum(array.nbytes for array in self._arrays.values()) > self._max_bytes:
             self._arrays.popitem(last=False)
         self._arrays[key] = features
         return features
@@ -97,14 +99,15 @@ class FeatureCache:
         return f"{architecture}-{fingerprint(base)}-{data_fingerprint(images)}"
 
 
-def inference_batch(model: keras.Model, most: int = 1000) -> int:
-    """Return how many images to run at once: at most `most`, and no map above 64 MiB in float32."""
-    sizes = [
-        math.prod(size or 1 for size in output.shape[1:])
-        for operation in graph.functional(model).operations
-        for output in keras.tree.flatten(operation.output)
-    ]
-    return max(1, min(most, MAP_BYTES // (4 * max(sizes))))
+def inference_batch(model: keras.Model, most: int = 1000, shape: tuple[int, ...] | None = None) -> int:
+    """Return how many images to run at once: at most `most`, and no map above 64 MiB in float32.
+
+    Args:
+        model: functional or Sequential.
+        most: images at once.
+        shape: of an image, (height, width, channels), for a model that takes any.
+    """
+    return max(1, min(most, MAP_BYTES // (4 * graph.largest_output(model, shape))))
 
 
 def compiled_forward(model: keras.Model) -> Callable[[np.ndarray], Tensor]:
@@ -153,6 +156,6 @@ def block_features(model: keras.Model, names: Sequence[str], images: np.ndarray)
         ValueError: as `pooled_model` does.
     """
     together = pooled_model(model, names)
-    values = _in_batches(compiled_forward(together), images, inference_batch(together))
+    values = _in_batches(compiled_forward(together), images, inference_batch(together, shape=images.shape[1:]))
     ends = np.cumsum([model.get_layer(name).output.shape[-1] for name in names])
     return dict(zip(names, np.split(values, ends[:-1], axis=1), strict=True))

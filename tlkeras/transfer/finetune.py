@@ -82,7 +82,8 @@ def finetune(
         seed: of the shuffling (and of `augment`), together with `keras.utils.set_random_seed`; the same seeds give the
             same weights on a CPU.
         batch_size: images in a training step.
-        validation_every: epochs between validations; the last epoch of a phase is always validated.
+        validation_every: epochs between validations; the last of the `epochs` of a phase is always validated, but not
+            one after which a callback stops it early.
         keep: "last" epoch, or "best": the best epoch's weights are reloaded after each phase (needs `checkpoints`).
         checkpoints: folder for the best weights of each phase, `<phase>.weights.h5`; None keeps none.
         monitor: what "best" means.
@@ -93,9 +94,10 @@ def finetune(
             what the model takes.
         callbacks: a list of further Keras callbacks, each of which begins every phase as it is given; or what makes
             the callbacks of a phase. They see the whole model, also while a part of it trains.
-        class_weight: class, or its name -> factor of the losses of its training images; 1 for those left out.
         metrics: name -> `(labels (n,), probabilities (n, classes)) -> number`, computed at each validation, such as
             `evaluation.roc_auc`; "val_<name>" in the logs and curves, nan and None where undefined.
+        sample_weight: `(n,)`, factors of the losses of the training images, where `train` holds none.
+        class_weight: class, or its name -> factor of the losses of its training images; 1 for those left out.
 
     Returns:
         The curves and facts of each phase.
@@ -134,7 +136,7 @@ def finetune(
         with graph.compiled_once():
             log = part.fit(batches, epochs=phase.epochs, shuffle=False, verbose=0, callbacks=watching).history
         _note(history, phase, log, check)
-        history.moved[phase.name] = prove_moves(before, model, phase.train)
+        history.moved[phase.name] = prove_moves(before, model, phase.train, phase.still)
         if best and best.best is not None:
             history.best[phase.name] = best.path
         if keep == "best":

@@ -141,17 +141,25 @@ def largest_moves(before: Snapshot, model: keras.Model) -> dict[str, float]:
     }
 
 
-def prove_moves(before: Snapshot, model: keras.Model, train: Train) -> dict[str, float]:
+def prove_moves(before: Snapshot, model: keras.Model, train: Train, still: Sequence[str] = ()) -> dict[str, float]:
     """Prove that the frozen layers are bit-identical to `before` and that every trained layer moved.
+
+    Args:
+        before: of `snapshot`.
+        model: after training.
+        train: see `trained_layers`.
+        still: layers that trained at a rate of 0: only their moving statistics may change, and need not.
 
     Returns:
         The largest absolute change of each layer.
 
     Raises:
-        FreezingError: a frozen layer moved or a trained layer did not.
+        FreezingError: a layer that is frozen or still moved, or another one did not.
     """
-    chosen, moves = set(trained_layers(model, train)), largest_moves(before, model)
-    leaked = [name for name, move in moves.items() if name not in chosen and move != 0]
+    chosen, moves = set(trained_layers(model, train)) - set(still), largest_moves(before, model)
+    held = set(still) & before.keys()  # a rate may be that of a part of a layer
+    held = {name for name in held if all(np.array_equal(*pair) for pair in _trained(before[name], model, name))}
+    leaked = [name for name, move in moves.items() if name not in chosen | held and move != 0]
     stuck = [name for name, move in moves.items() if name in chosen and move == 0 and not _constant(model, name)]
     if leaked or stuck:
         raise FreezingError(
@@ -177,15 +185,20 @@ def relative_moves(before: Snapshot, model: keras.Model) -> dict[str, float]:
     """
     moves = {}
     for name, arrays in before.items():
-        layer = model.get_layer(name)
-        trained = {id(weight) for weight in layer.trainable_weights}
-        pairs = [
-            (old.ravel(), keras.ops.convert_to_numpy(weight).ravel())
-            for old, weight in zip(arrays, layer.weights, strict=True)
-            if id(weight) in trained
-        ]
+        pairs = _trained(arrays, model, name)
         moves[name] = _relative(*map(np.concatenate, zip(*pairs, strict=True))) if pairs else 0.0
     return moves
+
+
+def _trained(arrays: list[np.ndarray], model: keras.Model, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return each trained weight of a layer as it was, in `arrays`, and as it is, flat."""
+    layer = model.get_layer(name)
+    trained = {id(weight) for weight in layer.trainable_weights}
+    return [
+        (old.ravel(), keras.ops.convert_to_numpy(weight).ravel())
+        for old, weight in zip(arrays, layer.weights, strict=True)
+        if id(weight) in trained
+    ]
 
 
 def _relative(old: np.ndarray, new: np.ndarray) -> float:

@@ -195,12 +195,16 @@ def _stacked(images: Any, wanted: tuple[int | None, ...]) -> np.ndarray:
     if isinstance(images, list | tuple) or getattr(images, "dtype", None) == np.object_:
         shapes = sorted({np.shape(image) for image in images})
         if len(shapes) > 1:
-            raise ValueError(
-                f"Expected images of one size; `tlkeras.data.images.squares(images, {wanted[0] or 224})` makes them "
-                f"so. Received: shapes {shapes[:5]}"
-            )
+            advice = f"`tlkeras.data.images.squares(images, {wanted[0] or 224})` makes them so"
+            advice = advice if all(map(_is_colour, images)) else "resize them"
+            raise ValueError(f"Expected images of one size; {advice}. Received: shapes {shapes[:5]}")
         return np.array(list(images))
     return np.asarray(images)
+
+
+def _is_colour(image: Any) -> bool:
+    """Whether an image is uint8 RGB, `(height, width, 3)`, as `tlkeras.data.images.squares` takes it."""
+    return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[-1] == 3
 
 
 def _for_channels(images: np.ndarray, wanted: tuple[int | None, ...]) -> np.ndarray:

@@ -57,6 +57,11 @@ class Phase:
                 f"Received: {asdict(self)}"
             )
 
+    @property
+    def still(self) -> list[str]:
+        """Names of the layers whose rate is 0."""
+        return [name for name, factor in (self.multipliers or {}).items() if factor == 0]
+
 
 def two_phases(head_epochs: int = 35, all_epochs: int = 15, learning_rate: float = 1e-3) -> tuple[Phase, Phase]:
     """The report's schedule: the new head alone, then every layer at a ten times lower rate (report 002, EJ3)."""
@@ -93,7 +98,7 @@ class LayerwiseAdam(keras.optimizers.Adam):
 
     Args:
         learning_rate: a number or a schedule, of the layers that are not named.
-        multipliers: layer -> factor, finite and at least 0; 0 leaves the layer bit-identical.
+        multipliers: layer -> factor, finite and at least 0; 0 moves nothing of it but statistics.
         options: further arguments of Adam, but no weight decay, which would move a layer of multiplier 0.
 
     Raises:

@@ -64,7 +64,7 @@ def pretrain(
             normalisation folded into the convolutions.
         path: of an .npz file for the weights, with the record beside it (.json); None saves nothing.
         dtype: of the weights in the file, "float32" or "float16"; the returned model has them rounded to it.
-        without: a layer that is left out of the file, such as a head that every user replaces.
+        without: a layer that is left out of the file, such as a head that every user replaces; `finish` keeps its name.
         facts: added to the record; they replace what it has under the same names.
 
     Returns:
@@ -73,11 +73,13 @@ def pretrain(
 
     Raises:
         ValueError: images or labels that do not fit the model, settings that make no `Phase`, weights that are not
-            finite in `dtype`, or a checkpoint without a `training` that goes on from it.
-        OSError: the files cannot be written; the checkpoint stays.
+            finite in `dtype`, or a checkpoint without a `training` that goes on from it; before the training, another
+            suffix, dtype or layer than `weights.save` takes.
+        OSError: the files cannot be written, which is tried before the training; the checkpoint stays.
     """
     if checkpoint and not training:
         raise ValueError(f"Expected a training that goes on from a checkpoint. Received: checkpoint={checkpoint}")
+    weights.check_saving(model, Path(path) if path else None, dtype=dtype, without=without)
     parts = cut(dataset, counts, seed=seed)
     settings: dict[str, Any] = {"seed": seed}
     started = time.perf_counter()

@@ -80,7 +80,8 @@ def activation_maximization(
     Args:
         model: functional or Sequential, nested ones included; it is left as it was.
         layer: name, at any depth.
-        channels: which ones; None: all.
+        channels: which ones; None: all. A channel always has the same place in a batch, and those a multiple of its
+            width apart share it: with batches of 16, `range(0, 256, 16)` makes 16 of one picture, `range(16)` one.
         penalty: subtracted, such as `0.1 * total_variation()`.
         **options: of `maximize`.
 

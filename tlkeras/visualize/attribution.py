@@ -5,6 +5,7 @@ Both follow the logit of the class, even if the model ends in a softmax, and lea
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -25,7 +26,8 @@ def grad_cam(
     """Weigh the channels of a feature map by their mean gradient, and show where they add to the logit of a class.
 
     Args:
-        model: functional classifier, flat or nested, ending in logits, softmax or sigmoid.
+        model: functional classifier, flat or nested, ending in logits, softmax or sigmoid. A single output is the logit
+            of class 1 of two, and its negative that of class 0.
         images: `(n, height, width, channels)`, finite, in the range that the model takes.
         classes: of each image, `(n,)`, or one for all; None is the class that the model predicts.
         layer: with a spatial map; None is the last one that has one, poolings left out.
@@ -41,7 +43,7 @@ def grad_cam(
     Reference: Selvaraju et al. 2017, Grad-CAM, arXiv:1610.02391, equations 1 and 2.
     """
     images = _checked_images(model, images)
-    forward = graph.logits(model, _layer_with_map(model, layer))
+    forward = _logits(model, _layer_with_map(model, layer))
     size = batch_size(model, images.shape[1:])
     classes = _classes(model, images, classes, size)
 
@@ -79,7 +81,8 @@ def integrated_gradients(
     Without noise the attributions of an image add up to its logit minus the baseline's, but for the error of `steps`.
 
     Args:
-        model: functional classifier, flat or nested, ending in logits, softmax or sigmoid.
+        model: functional classifier, flat or nested, ending in logits, softmax or sigmoid. A single output is the logit
+            of class 1 of two, and its negative that of class 0.
         images: `(n, height, width, channels)`, finite, in the range that the model takes.
         classes: of each image, `(n,)`, or one for all; None is the class that the model predicts.
         steps: points on the way (the middles of equal parts).
@@ -150,9 +153,22 @@ def _has_map(operation: keras.Operation) -> bool:
     return len(shape) == 4 and shape[1:3] != (1, 1)
 
 
+def _logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return `graph.logits` with a column for each class: a single output is class 1's, negated class 0's."""
+    forward = graph.logits(model, layer)
+    if model.outputs[0].shape[-1] > 1:
+        return forward
+
+    def both(*arguments: Any) -> tuple[Tensor, Tensor]:
+        scores, maps = forward(*arguments)
+        return ops.concatenate([-scores, scores], -1), maps
+
+    return both
+
+
 def _gradient(model: keras.Model) -> Callable[[np.ndarray, np.ndarray], Tensor]:
     """Return `(images (b, h, w, c), classes (b,)) -> gradient of each one's logit`, of the images' shape."""
-    forward = graph.logits(model)
+    forward = _logits(model)
 
     def gradient(batch: Tensor, targets: Tensor) -> Tensor:
         _, (found,) = backend.gradients(lambda images: (chosen(forward(images)[0], targets[:, None]),), batch)
@@ -179,7 +195,7 @@ def _mean_gradient(
 def _classes(model: keras.Model, images: np.ndarray, classes: np.ndarray | int | None, size: int) -> np.ndarray:
     """Return the class of each image, int32 `(n,)`: the given ones, or those that the model predicts."""
     if classes is None:
-        forward = graph.logits(model)
+        forward = _logits(model)
         predict = backend.compiled(lambda batch: ops.argmax(forward(batch)[0], -1), model)
         parts = [ops.convert_to_numpy(predict(images[start : start + size])) for start in range(0, len(images), size)]
         return np.concatenate(parts).astype(np.int32)
@@ -187,7 +203,7 @@ def _classes(model: keras.Model, images: np.ndarray, classes: np.ndarray | int |
     if classes.shape not in ((), (len(images),)):
         raise ValueError(f"Expected one class, or one for each of {len(images)} images. Received: {classes.shape}")
     classes = np.broadcast_to(classes, len(images))
-    splits.validate_labels(classes, model.outputs[0].shape[-1])
+    splits.validate_labels(classes, graph.num_classes(model))
     return classes.astype(np.int32)
 
 

@@ -40,8 +40,9 @@ def responses(model: keras.Model, layer: str, images: np.ndarray, *, memory: int
         return ops.mean(ops.cast(forward(batch), "float32"), tuple(range(1, len(shape) - 1)))
 
     compiled = backend.compiled(means, model)
-    parts = [images[first : first + width].astype(np.float32) for first in range(0, len(images), width)]
-    return np.concatenate([ops.convert_to_numpy(compiled(part)) for part in progress(parts, layer, unit="batch")])
+    starts = progress(range(0, len(images), width), layer, unit="batch")
+    batches = (images[start : start + width].astype(np.float32) for start in starts)
+    return np.concatenate([ops.convert_to_numpy(compiled(batch)) for batch in batches])
 
 
 def filter_rows(
