@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 from helpers import images, labelled, tiny
 
+from tlkeras import _files
 from tlkeras.models.weights import fingerprint
-from tlkeras.transfer import FeatureCache, Phase, evaluate, finetune, inputs
+from tlkeras.transfer import FeatureCache, Phase, evaluate, finetune
 from tlkeras.transfer.callbacks import CollapsedClassifierWarning, CollapseDetector
 from tlkeras.transfer.evaluation import roc_auc
 from tlkeras.transfer.freezing import compile_classifier
@@ -336,7 +337,7 @@ def test_weights_of_unknown_classes(class_weight):
 
 
 def test_a_data_set_that_does_not_fit_into_memory_is_refused_while_it_is_read(model, monkeypatch):
-    monkeypatch.setattr(inputs, "MOST_BYTES", 1000)
+    monkeypatch.setattr(_files, "MOST_BYTES", 1000)
     read(model, (IMAGES, LABELS))
     with pytest.raises(ValueError, match=r"at most 1e-06 GB, .* Received: more, in 3 batches so far$"):
         read(model, dataset(IMAGES, LABELS))

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from tlkeras import graph
+from tlkeras import _files, graph
 from tlkeras.data import splits
 
-MOST_BYTES = 4 * 10**9  # of a data set that is read into memory; arrays may be larger
 Data = Any  # (images, labels), (images, labels, weights), or batches of such: see `read`
 
 
@@ -167,9 +166,9 @@ def _gathered(batches: Iterable) -> list[np.ndarray]:
         arrays = [np.asarray(part) for part in batch]
         kept.append([array[None] for array in arrays] if arrays[1].ndim == 0 else arrays)  # single images
         size += sum(array.nbytes for array in arrays)
-        if size > MOST_BYTES:
+        if size > _files.MOST_BYTES:
             raise ValueError(
-                f"Expected a data set of at most {MOST_BYTES / 1e9:g} GB, since it is read into memory once; take "
+                f"Expected a data set of at most {_files.MOST_BYTES / 1e9:g} GB, since it is read into memory once; take "
                 f"fewer or smaller images, or give arrays. Received: more, in {len(kept)} batches so far"
             )
     if not kept:
