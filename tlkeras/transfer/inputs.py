@@ -168,8 +168,8 @@ def _gathered(batches: Iterable) -> list[np.ndarray]:
         size += sum(array.nbytes for array in arrays)
         if size > _files.MOST_BYTES:
             raise ValueError(
-                f"Expected a data set of at most {_files.MOST_BYTES / 1e9:g} GB, since it is read into memory once; take "
-                f"fewer or smaller images, or give arrays. Received: more, in {len(kept)} batches so far"
+                f"Expected a data set of at most {_files.MOST_BYTES / 1e9:g} GB, since it is read into memory once; "
+                f"take fewer or smaller images, or give arrays. Received: more, in {len(kept)} batches so far"
             )
     if not kept:
         raise ValueError("Expected at least one batch of (images, labels). Received: none")
