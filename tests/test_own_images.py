@@ -223,6 +223,21 @@ def test_the_corrected_test_is_wider_than_the_plain_one():
     assert comparison.paired_p(np.zeros(10)) == 1 and comparison.paired_p(np.full(10, 0.25)) == 0
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "images", "expected"),
+    [
+        (np.ones(10), 20, (0.8389, 1.0)),  # folds that agree say nothing of images to come: Wilson
+        (np.tile([0.7, 0.9], 5), 2000, (0.6589, 0.9411)),  # folds that differ
+        (np.tile([0.6, 1.0], 5), 2000, (0.5179, 1.0)),
+    ],
+)
+def test_an_accuracy_is_as_unsure_as_its_folds_and_its_images(accuracies, images, expected):
+    assert comparison.accuracy_interval(accuracies, images) == pytest.approx(expected, abs=1e-4)
+    score = comparison.Score(comparison.Candidate("a", ()), np.zeros((2, images, 2)), 1.0)
+    (row,) = comparison.decide([score], {"a": accuracies})[1]
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(expected, abs=1e-4)
+
+
 def test_only_a_decided_difference_chooses_the_more_expensive_one():
     base = np.array([0.80, 0.82, 0.78, 0.80, 0.81, 0.79, 0.80, 0.82, 0.78, 0.80])
     three = [comparison.Score(comparison.Candidate(name, ()), np.zeros((1, 1, 2)), 1.0) for name in ("a", "b", "c")]
