@@ -285,10 +285,27 @@ def test_fine_tuning_is_a_way_like_the_others(adapted, monkeypatch):
     assert comparison.finished(candidate, train, adapted.features, names, seed=0).output_shape == (None, 3)
 
 
-@pytest.mark.parametrize(("errors", "forecast"), [((0.4, 0.2, 0.1), 0.05), ((0.1, 0.15, 0.2), 0.0030 ** (1 / 3))])
+@pytest.mark.parametrize(("errors", "forecast"), [((0.4, 0.2, 0.1), 0.05), ((0.1, 0.15, 0.2), 0.15)])
 def test_errors_are_forecast_to_fall_or_to_stay_at_their_mean(errors, forecast):
     found = study._power_law(np.array([10.0, 20.0, 40.0]), np.array(errors), 40, 80)
     assert found == pytest.approx(forecast)
+
+
+def test_a_forecast_is_as_unsure_as_its_folds_and_its_images():
+    sizes, flat = np.array([20.0, 40.0, 80.0]), np.tile([[0.1], [0.2], [0.3], [0.2], [0.2]], 3)
+    found = study._forecast(sizes, flat, 100)
+    reach = 2.7764 * np.sqrt((1 / 5 + 1 / 4) * 0.005)
+    assert found == pytest.approx(
+        {"images": 200, "accuracy": 0.8, "ci_low": 0.8 - reach, "ci_high": 0.8 + reach}, abs=1e-4
+    )
+    found = study._forecast(sizes, 0 * flat, 100)
+    assert found["accuracy"] == pytest.approx(0.995) and found["ci_low"] < 0.97 < 0.995 < found["ci_high"]
+
+
+def test_the_range_of_a_forecast_holds_it_though_no_fold_has_it():
+    wrong = np.array([[1, 0, 1, 0, 0], [0, 2, 0, 0, 0], [0, 1, 0, 1, 0], [6, 3, 0, 0, 0], [8, 1, 0, 0, 0]]) / 48
+    found = study._forecast(192 * np.array([0.1, 0.2, 0.4, 0.7, 1.0]), wrong, 240)
+    assert 0 <= found["ci_low"] < found["accuracy"] == found["ci_high"] < 1
 
 
 def test_mistakes_are_shown_the_most_certain_first(adapted):

@@ -76,10 +76,10 @@ def growth(curve: Mapping[str, Any]) -> Figure:
     panel.errorbar(
         [ahead["images"]],
         [ahead["accuracy"]],
-        [[ahead["accuracy"] - ahead["ci_low"]], [max(0.0, ahead["ci_high"] - ahead["accuracy"])]],
+        [[ahead["accuracy"] - ahead["ci_low"]], [ahead["ci_high"] - ahead["accuracy"]]],
         fmt="D",
         color=figures.VERMILLION,
-        label="forecast for twice as many, 95 % over folds",
+        label="forecast for twice as many, rough range over the folds",
     )
     panel.set_xscale("log")
     panel.set_xticks([*images, ahead["images"]], [str(count) for count in (*images, ahead["images"])])
