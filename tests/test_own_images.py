@@ -308,6 +308,18 @@ def test_the_range_of_a_forecast_holds_it_though_no_fold_has_it():
     assert 0 <= found["ci_low"] < found["accuracy"] == found["ci_high"] < 1
 
 
+def test_what_more_images_would_bring_names_the_probe_though_fine_tuning_is_chosen(adapted):
+    chosen, labels = comparison.candidates(adapted.backbones)[-1], adapted.labels
+    parts = comparison.folds(labels, repeats=1, seed=0)[0]
+    curve = study._learning_curve(chosen, adapted.features, labels, parts, seed=0)
+    assert chosen.strategy == "freeze_some" and curve["of"] == "probe of squeezenet"
+    tuned = dataclasses.replace(adapted, chosen=chosen, curve=curve)
+    told = page.render(tuned, findings.describe(tuned, "mine"))
+    assert "<h2>What twice as many images would bring a probe of squeezenet</h2>" in told
+    legend = page.growth(curve).legends[0].get_texts()
+    assert any("of a probe of squeezenet" in text.get_text() for text in legend)
+
+
 def test_mistakes_are_shown_the_most_certain_first(adapted):
     wrong = dataclasses.replace(adapted, probabilities=adapted.probabilities.copy())
     wrong.probabilities[[3, 10]] = [[0, 0.1, 0.9], [0.05, 0, 0.95]]  # a blue and a red one, taken for sand

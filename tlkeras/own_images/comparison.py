@@ -44,14 +44,19 @@ class Candidate:
 
 def candidates(backbones: Sequence[Backbone]) -> list[Candidate]:
     """Return what is compared, cheapest first: a probe of each network, of all together, and fine-tuning."""
-    found = [Candidate(f"probe of {backbone.network}", (backbone,)) for backbone in backbones]
+    found = [Candidate(probe_of([backbone]), (backbone,)) for backbone in backbones]
     if len(backbones) > 1 and len({backbone.side for backbone in backbones}) == 1:
-        found.append(Candidate(f"probe of {' + '.join(b.network for b in backbones)}", tuple(backbones)))
+        found.append(Candidate(probe_of(backbones), tuple(backbones)))
     return found + [
         Candidate(f"{strategy.replace('_', ' ')} of {backbone.network}", (backbone,), strategy)
         for strategy in FINE_TUNED
         for backbone in backbones
     ]
+
+
+def probe_of(backbones: Sequence[Backbone]) -> str:
+    """Return the name of a probe of the features of these networks together."""
+    return f"probe of {' + '.join(backbone.network for backbone in backbones)}"
 
 
 def joined(features: Features, backbones: Sequence[Backbone]) -> np.ndarray:

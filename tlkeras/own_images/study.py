@@ -260,14 +260,14 @@ def _learning_curve(
     """Return the accuracy of a probe with fewer images, and what twice as many would bring if it goes on like this.
 
     Args:
-        candidate: whose features are probed, fine-tuned or not.
+        candidate: whose networks are probed as they are, even if it fine-tunes them.
         features: of all images, by network.
         labels: `(n,)`.
         members: the folds of one repeat.
         seed: of the smaller draws.
 
     Returns:
-        "rows" (images, accuracy), and "forecast", see `_forecast`.
+        "of" (the name of the probe), "rows" (images, accuracy), and "forecast", see `_forecast`.
     """
     rows = comparison.joined(features, candidate.backbones)
     sizes, wrong = np.zeros(len(_SHARES)), np.zeros((len(members), len(_SHARES)))
@@ -281,6 +281,7 @@ def _learning_curve(
             wrong[fold, column] = np.mean(chances.argmax(1) != labels[outside])
             sizes[column] += len(drawn) / len(members)
     return {
+        "of": comparison.probe_of(candidate.backbones),
         "rows": [
             {"images": round(n), "accuracy": float(1 - error)} for n, error in zip(sizes, wrong.mean(0), strict=True)
         ],
