@@ -233,6 +233,21 @@ def test_the_corrected_test_is_wider_than_the_plain_one():
     assert comparison.paired_p(np.zeros(10)) == 1 and comparison.paired_p(np.full(10, 0.25)) == 0
 
 
+@pytest.mark.parametrize(
+    ("accuracies", "images", "expected"),
+    [
+        (np.ones(10), 20, (0.8389, 1.0)),  # folds that agree say nothing of images to come: Wilson
+        (np.tile([0.7, 0.9], 5), 2000, (0.6589, 0.9411)),  # folds that differ
+        (np.tile([0.6, 1.0], 5), 2000, (0.5179, 1.0)),
+    ],
+)
+def test_an_accuracy_is_as_unsure_as_its_folds_and_its_images(accuracies, images, expected):
+    assert comparison.accuracy_interval(accuracies, images) == pytest.approx(expected, abs=1e-4)
+    score = comparison.Score(comparison.Candidate("a", ()), np.zeros((2, images, 2)), 1.0)
+    (row,) = comparison.decide([score], {"a": accuracies})[1]
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(expected, abs=1e-4)
+
+
 def test_only_a_decided_difference_chooses_the_more_expensive_one():
     base = np.array([0.80, 0.82, 0.78, 0.80, 0.81, 0.79, 0.80, 0.82, 0.78, 0.80])
     three = [comparison.Score(comparison.Candidate(name, ()), np.zeros((1, 1, 2)), 1.0) for name in ("a", "b", "c")]
@@ -280,10 +295,39 @@ def test_fine_tuning_is_a_way_like_the_others(adapted, monkeypatch):
     assert comparison.finished(candidate, train, adapted.features, names, seed=0).output_shape == (None, 3)
 
 
-@pytest.mark.parametrize(("errors", "forecast"), [((0.4, 0.2, 0.1), 0.05), ((0.1, 0.15, 0.2), 0.0030 ** (1 / 3))])
+@pytest.mark.parametrize(("errors", "forecast"), [((0.4, 0.2, 0.1), 0.05), ((0.1, 0.15, 0.2), 0.15)])
 def test_errors_are_forecast_to_fall_or_to_stay_at_their_mean(errors, forecast):
     found = study._power_law(np.array([10.0, 20.0, 40.0]), np.array(errors), 40, 80)
     assert found == pytest.approx(forecast)
+
+
+def test_a_forecast_is_as_unsure_as_its_folds_and_its_images():
+    sizes, flat = np.array([20.0, 40.0, 80.0]), np.tile([[0.1], [0.2], [0.3], [0.2], [0.2]], 3)
+    found = study._forecast(sizes, flat, 100)
+    reach = 2.7764 * np.sqrt((1 / 5 + 1 / 4) * 0.005)
+    assert found == pytest.approx(
+        {"images": 200, "accuracy": 0.8, "ci_low": 0.8 - reach, "ci_high": 0.8 + reach}, abs=1e-4
+    )
+    found = study._forecast(sizes, 0 * flat, 100)
+    assert found["accuracy"] == pytest.approx(0.995) and found["ci_low"] < 0.97 < 0.995 < found["ci_high"]
+
+
+def test_the_range_of_a_forecast_holds_it_though_no_fold_has_it():
+    wrong = np.array([[1, 0, 1, 0, 0], [0, 2, 0, 0, 0], [0, 1, 0, 1, 0], [6, 3, 0, 0, 0], [8, 1, 0, 0, 0]]) / 48
+    found = study._forecast(192 * np.array([0.1, 0.2, 0.4, 0.7, 1.0]), wrong, 240)
+    assert 0 <= found["ci_low"] < found["accuracy"] == found["ci_high"] < 1
+
+
+def test_what_more_images_would_bring_names_the_probe_though_fine_tuning_is_chosen(adapted):
+    chosen, labels = comparison.candidates(adapted.backbones)[-1], adapted.labels
+    parts = comparison.folds(labels, repeats=1, seed=0)[0]
+    curve = study._learning_curve(chosen, adapted.features, labels, parts, seed=0)
+    assert chosen.strategy == "freeze_some" and curve["of"] == "probe of squeezenet"
+    tuned = dataclasses.replace(adapted, chosen=chosen, curve=curve)
+    told = page.render(tuned, findings.describe(tuned, "mine"))
+    assert "<h2>What twice as many images would bring a probe of squeezenet</h2>" in told
+    legend = page.growth(curve).legends[0].get_texts()
+    assert any("of a probe of squeezenet" in text.get_text() for text in legend)
 
 
 def test_mistakes_are_shown_the_most_certain_first(adapted):

@@ -92,6 +92,12 @@ def test_the_seed_decides_the_folds():
     assert temperatures[0] == temperatures[1] != temperatures[2]
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_without_an_error_the_probabilities_are_not_made_surer(classes):
+    views, labels = problem(50, count=18, distance=20.0, classes=classes)
+    assert fit_probe(views, labels, seed=0).temperature == 1
+
+
 def test_rows_of_zeros_stay():
     np.testing.assert_allclose(unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]])
 

@@ -43,6 +43,23 @@ def test_features_without_a_word_on_the_labels_are_dissimilar():
     assert transferability.similarity(NOISE, LABELS) < 0.1
 
 
+@pytest.mark.parametrize("count", [10, 20, 40])
+def test_noise_of_more_features_than_images_is_dissimilar(count):
+    noise = np.random.default_rng(3).normal(size=(count, 512))
+    assert transferability.similarity(noise, np.arange(count) % 2) < 0.2
+
+
+@pytest.mark.parametrize(("width", "change"), [(50, 1e-9), (59, 0.01)])
+def test_signal_is_as_similar_as_all_centred_images_say(width, change):
+    generator = np.random.default_rng(4)
+    features = np.eye(3)[LABELS[:60]] @ generator.normal(size=(3, width)) + generator.normal(size=(60, width))
+    targets = np.eye(3)[LABELS[:60]] - 1 / 3
+    plain = features - features.mean(axis=0)
+    gain = np.mean(transferability.evidences(plain, targets)) + 0.5 * np.log(2 * math.pi * np.e * 2 / 9)
+    expected = math.sqrt(1 - math.exp(-2 * gain))
+    assert transferability.similarity(features, LABELS[:60]) == pytest.approx(expected, abs=change)
+
+
 def test_features_that_are_the_labels_are_similar():
     assert transferability.similarity(np.eye(3)[LABELS], LABELS) > 0.99
 

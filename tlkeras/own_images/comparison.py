@@ -44,14 +44,19 @@ class Candidate:
 
 def candidates(backbones: Sequence[Backbone]) -> list[Candidate]:
     """Return what is compared, cheapest first: a probe of each network, of all together, and fine-tuning."""
-    found = [Candidate(f"probe of {backbone.network}", (backbone,)) for backbone in backbones]
+    found = [Candidate(probe_of([backbone]), (backbone,)) for backbone in backbones]
     if len(backbones) > 1 and len({backbone.side for backbone in backbones}) == 1:
-        found.append(Candidate(f"probe of {' + '.join(b.network for b in backbones)}", tuple(backbones)))
+        found.append(Candidate(probe_of(backbones), tuple(backbones)))
     return found + [
         Candidate(f"{strategy.replace('_', ' ')} of {backbone.network}", (backbone,), strategy)
         for strategy in FINE_TUNED
         for backbone in backbones
     ]
+
+
+def probe_of(backbones: Sequence[Backbone]) -> str:
+    """Return the name of a probe of the features of these networks together."""
+    return f"probe of {' + '.join(backbone.network for backbone in backbones)}"
 
 
 def joined(features: Features, backbones: Sequence[Backbone]) -> np.ndarray:
@@ -202,6 +207,24 @@ def interval(
     return mean - reach, mean + reach
 
 
+def accuracy_interval(accuracies: np.ndarray, images: int) -> tuple[float, float]:
+    """Return the 95 % interval of an accuracy within 0..1: `interval` over the folds, or Wilson's if that is wider.
+
+    Folds that agree, as where no image is wrong, say nothing of images to come.
+
+    Args:
+        accuracies: in each fold of each repeat, 0..1.
+        images: in all folds of a repeat together.
+
+    Reference: Wilson 1927, Probable inference, the law of succession, and statistical inference.
+    """
+    over_folds = np.clip(interval(accuracies), 0, 1)
+    right = round(images * float(np.mean(accuracies)))
+    over_images = scipy_stats.binomtest(right, images).proportion_ci(method="wilson")
+    low, high = max((over_folds, over_images), key=np.ptp)
+    return float(low), float(high)
+
+
 def paired_p(differences: np.ndarray, *, train_share: float = 1 - 1 / FOLDS) -> float:
     """Return the two-sided p of a mean difference of zero by the corrected resampled t-test, see `interval`."""
     error = _standard_error(differences, train_share)
@@ -236,13 +259,13 @@ def decide(scores: Sequence[Score], accuracies: Mapping[str, np.ndarray]) -> tup
     rows = []
     for index, score in enumerate(scores):
         values = accuracies[score.candidate.name]
-        low, high = interval(values)
+        low, high = accuracy_interval(values, score.probabilities.shape[1])
         rows.append(
             {
                 "candidate": score.candidate.name,
                 "accuracy": float(np.mean(values)),
-                "ci_low": max(0.0, low),
-                "ci_high": min(1.0, high),
+                "ci_low": low,
+                "ci_high": high,
                 "difference": means[index],
                 "p": float(corrected[index]) if index else None,
                 "seconds": score.seconds,

@@ -67,19 +67,19 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[s
 
 @figures.in_style
 def growth(curve: Mapping[str, Any]) -> Figure:
-    """Draw accuracy against the number of training images, and the forecast for twice as many."""
+    """Draw the accuracy of a probe against the number of training images, and the forecast for twice as many."""
     figure, (panel,) = figures.subplots(1, 1, height=4)
     images, accuracies = ([row[key] for row in curve["rows"]] for key in ("images", "accuracy"))
-    panel.plot(images, accuracies, "o-", color=figures.BLUE, label="measured, mean of five folds")
+    panel.plot(images, accuracies, "o-", color=figures.BLUE, label=f"measured of a {curve['of']}, mean of five folds")
     ahead = curve["forecast"]
     panel.plot([images[-1], ahead["images"]], [accuracies[-1], ahead["accuracy"]], ":", color=figures.GREY)
     panel.errorbar(
         [ahead["images"]],
         [ahead["accuracy"]],
-        [[ahead["accuracy"] - ahead["ci_low"]], [max(0.0, ahead["ci_high"] - ahead["accuracy"])]],
+        [[ahead["accuracy"] - ahead["ci_low"]], [ahead["ci_high"] - ahead["accuracy"]]],
         fmt="D",
         color=figures.VERMILLION,
-        label="forecast for twice as many, 95 % over folds",
+        label="forecast for twice as many, rough range over the folds",
     )
     panel.set_xscale("log")
     panel.set_xticks([*images, ahead["images"]], [str(count) for count in (*images, ahead["images"])])
@@ -182,7 +182,7 @@ def render(adapted: Adapted, record: Mapping[str, Any]) -> str:
         "Which classes are taken for which": confusion(adapted.labels, predicted, names),
         "Can its certainty be trusted?": calibration(adapted),
         "The most certain mistakes, and what speaks for them": mistakes_with_heat(adapted),
-        "What twice as many images would bring": growth(adapted.curve),
+        f"What twice as many images would bring a {adapted.curve['of']}": growth(adapted.curve),
     }
     advice = adapted.advice
     return _PAGE.substitute(

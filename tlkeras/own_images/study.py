@@ -26,7 +26,6 @@ from tlkeras.own_images.folder import Collection
 from tlkeras.transfer import strategies, transferability
 
 _SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)  # of the training images of a fold, for the learning curve
-_DRAWS = 500  # of the folds, for the interval of its forecast
 NEEDED_BYTES = 200 * 2**20  # on the disk of the output: the model, the report, and what is kept of the comparison
 _LONGER_SIDE = 256  # pixels of the shorter side to which larger photographs are shrunk
 
@@ -261,16 +260,14 @@ def _learning_curve(
     """Return the accuracy of a probe with fewer images, and what twice as many would bring if it goes on like this.
 
     Args:
-        candidate: whose features are probed, fine-tuned or not.
+        candidate: whose networks are probed as they are, even if it fine-tunes them.
         features: of all images, by network.
         labels: `(n,)`.
         members: the folds of one repeat.
         seed: of the smaller draws.
 
     Returns:
-        "rows" (images, accuracy), and "forecast" (images, accuracy, ci_low, ci_high): errors fall as a power of the
-        number of images, fitted by least squares on logarithms, or stay at their mean; the interval is over resampled
-        folds.
+        "of" (the name of the probe), "rows" (images, accuracy), and "forecast", see `_forecast`.
     """
     rows = comparison.joined(features, candidate.backbones)
     sizes, wrong = np.zeros(len(_SHARES)), np.zeros((len(members), len(_SHARES)))
@@ -283,20 +280,33 @@ def _learning_curve(
             chances = probe.probabilities([rows[outside]])
             wrong[fold, column] = np.mean(chances.argmax(1) != labels[outside])
             sizes[column] += len(drawn) / len(members)
-    doubled = 2 * len(labels)
-    drawn_folds = generator.integers(0, len(members), (_DRAWS, len(members)))
-    forecasts = [1 - _power_law(sizes, wrong[chosen].mean(0), len(labels), doubled) for chosen in drawn_folds]
-    low, high = np.quantile(forecasts, (0.025, 0.975))
     return {
+        "of": comparison.probe_of(candidate.backbones),
         "rows": [
             {"images": round(n), "accuracy": float(1 - error)} for n, error in zip(sizes, wrong.mean(0), strict=True)
         ],
-        "forecast": {
-            "images": doubled,
-            "accuracy": float(1 - _power_law(sizes, wrong.mean(0), len(labels), doubled)),
-            "ci_low": float(low),
-            "ci_high": float(high),
-        },
+        "forecast": _forecast(sizes, wrong, len(labels)),
+    }
+
+
+def _forecast(sizes: np.ndarray, wrong: np.ndarray, images: int) -> dict[str, Any]:
+    """Return what twice as many images would bring: images, accuracy, and a rough range of it, ci_low and ci_high.
+
+    Errors fall as a power of the number of images, fitted by least squares on logarithms, or stay at their mean. The
+    range is that of the forecasts of single folds; it knows nothing of a curve that is no power.
+
+    Args:
+        sizes: of the training sets, `(sizes,)`.
+        wrong: the share of wrong images, `(folds, sizes)`.
+        images: in all folds together.
+    """
+    forecast, *by_fold = (1 - _power_law(sizes, errors, images, 2 * images) for errors in (wrong.mean(0), *wrong))
+    low, high = comparison.accuracy_interval(np.array(by_fold), images)
+    return {
+        "images": 2 * images,
+        "accuracy": forecast,
+        "ci_low": min(low, forecast),
+        "ci_high": max(high, forecast),
     }
 
 
@@ -307,13 +317,13 @@ def _share(members: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
 
 
 def _power_law(sizes: np.ndarray, errors: np.ndarray, images: int, wanted: int) -> float:
-    """Return the error at `wanted` images by a power law, or the geometric mean of errors that rise.
+    """Return the error at `wanted` images by a power law, or the mean of errors that rise.
 
     Without any error, half an image counts as wrong.
     """
-    logs = np.log(np.maximum(errors, 0.5 / images))
-    slope, level = np.polyfit(np.log(sizes), logs, 1)
-    return float(np.exp(logs.mean() if slope > 0 else level + slope * np.log(wanted)))
+    errors = np.maximum(errors, 0.5 / images)
+    slope, level = np.polyfit(np.log(sizes), np.log(errors), 1)
+    return float(errors.mean() if slope > 0 else np.exp(level + slope * np.log(wanted)))
 
 
 def _check_output(out: Path) -> None:

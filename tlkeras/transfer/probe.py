@@ -26,7 +26,7 @@ COOLEST, _HOTTEST = 0.05, 20.0  # temperatures; without errors the best would be
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """The result of `fit_probe`, with the `strength` (C) and the `temperature`.
+    """The result of `fit_probe`, with the `strength` (C) and the `temperature` (1 where no out-of-fold image is wrong).
 
     `weights` are `(features,)` and `bias` a number for two classes, `(features, classes)` and `(classes,)` for more.
     `class_names` are there if the labels were names.
@@ -88,7 +88,7 @@ def fit_probe(
     slopes, bias = _fit(by_view, labels, weights, best)
     if compressed:
         slopes = rows.T @ linalg.solve_triangular(coordinates.T, slopes)
-    return Probe(slopes, bias, best, fit_temperature(outside[best], labels, weights), names)
+    return Probe(slopes, bias, best, _temperature(outside[best], labels, weights), names)
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
@@ -141,6 +141,12 @@ def _fit(
     if len(classifier.classes_) == 2:
         return classifier.coef_[0], float(classifier.intercept_[0])
     return classifier.coef_.T, classifier.intercept_
+
+
+def _temperature(log_odds: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> float:
+    """Return the best temperature, but 1 where no image is wrong."""
+    wrong = _probabilities(log_odds).argmax(axis=1) != labels
+    return fit_temperature(log_odds, labels, weights) if wrong.any() else 1.0  # the best would be 0
 
 
 def fit_temperature(log_odds: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> float:

@@ -7,6 +7,7 @@ arXiv:2102.11005.
 import math
 
 import numpy as np
+from scipy import linalg
 
 from tlkeras.data import splits
 
@@ -48,11 +49,18 @@ def similarity(features: np.ndarray, labels: np.ndarray) -> float:
 
     Reference: arXiv:2102.11005; Linfoot 1957, An informational measure of correlation (both put together by us).
     """
-    targets = _one_hot(features, labels)
-    centred, targets = features - np.mean(features, axis=0, dtype=np.float64), targets - targets.mean(axis=0)
+    centred, targets = _centred(features, _one_hot(features, labels))
     without = -0.5 * (np.log(2 * math.pi * np.mean(targets**2, axis=0)) + 1)
     gain = float(np.mean(evidences(centred, targets) - without))
     return math.sqrt(-math.expm1(-2 * max(gain, 0.0)))
+
+
+def _centred(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both without their means; of as many features as images, on the n - 1 directions that are left."""
+    if features.shape[1] < len(features) - 1:
+        return features - np.mean(features, axis=0, dtype=np.float64), targets - targets.mean(axis=0)
+    directions = linalg.helmert(len(features))  # n centred rows would be fitted without any residual
+    return directions @ features, directions @ targets
 
 
 def evidences(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
