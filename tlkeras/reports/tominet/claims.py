@@ -64,24 +64,23 @@ def equal_findings(runs: Runs) -> list[dict]:
     """Judge whether letters help, or how many images there are of them, over source networks; see `claims.judge`.
 
     Draws would not do: all runs of an arm start from one network, and another seed of it gives another mean. A
-    network's score is its mean over the draws that all of them have.
+    network's score is its mean over the draws that every network has.
     """
     return judge(_of_networks(runs), EQUAL_CLAIMS, paired=False)
 
 
 def _of_networks(runs: Runs) -> Runs:
-    """Return a run for each source network in place of those of its draws, with the means of their metrics."""
+    """Return a run for each source network that has all `SOURCE_DRAWS`, with the means of their metrics."""
+    arms = sorted({arm for claim in EQUAL_CLAIMS for first, second, _ in claim.comparisons for arm in (first, second)})
     found = []
-    for arm in dict.fromkeys(
-        arm for claim in EQUAL_CLAIMS for first, second, _ in claim.comparisons for arm in (first, second)
-    ):
-        for seed, own in enumerate([runs.of(name) for name in _with_sources(arm)]):
-            shared = own.where(lambda run: run.seed < SOURCE_DRAWS)
-            if shared:
+    for arm in arms:
+        for seed, name in enumerate(_with_sources(arm)):
+            own = runs.of(name).where(lambda run: run.seed < SOURCE_DRAWS)
+            if len(own) == SOURCE_DRAWS:
                 means = {
-                    metric: float(np.mean([run.metrics[metric] for run in shared])) for metric in (ACCURACY, RIGHT)
+                    metric: float(np.mean(list(own.scores(name, metric).values()))) for metric in (ACCURACY, RIGHT)
                 }
-                found.append(dataclasses.replace(shared[0], arm=arm, seed=seed, metrics=means, details={}))
+                found.append(dataclasses.replace(own[0], arm=arm, seed=seed, metrics=means, details={}))
     return Runs(found)
 
 
