@@ -7,7 +7,6 @@ arXiv:2102.11005.
 import math
 
 import numpy as np
-from scipy import linalg
 
 from tlkeras.data import splits
 
@@ -59,8 +58,15 @@ def _centred(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.
     """Return both without their means; of as many features as images, on the n - 1 directions that are left."""
     if features.shape[1] < len(features) - 1:
         return features - np.mean(features, axis=0, dtype=np.float64), targets - targets.mean(axis=0)
-    directions = linalg.helmert(len(features))  # n centred rows would be fitted without any residual
-    return directions @ features, directions @ targets
+    return _without_constant(features), _without_constant(targets)  # n centred rows would be fitted without residual
+
+
+def _without_constant(rows: np.ndarray) -> np.ndarray:
+    """Return `(n - 1, k)` float64: a reflection takes the constant direction to the first row, which is left out."""
+    mirror = np.full(len(rows), len(rows) ** -0.5)
+    mirror[0] += 1.0
+    mirror /= np.linalg.norm(mirror)
+    return (rows - 2 * np.outer(mirror, mirror @ rows))[1:]
 
 
 def evidences(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
