@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkeras import data
+from tlkeras import _files, data
 from tlkeras.data import cache, records, sources, splits
 from tlkeras.data.sources import Source
 
@@ -25,6 +25,12 @@ ARRAYS = {
     "y_test": np.array([1, 0], np.uint8),
 }
 STAND_IN = {key: value[:1] for key, value in ARRAYS.items()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_told(monkeypatch):
+    """Let each test hear what this process would say once."""
+    monkeypatch.setattr(_files, "_told", set())
 
 
 def _failing(error):
@@ -201,6 +207,7 @@ def test_the_stand_in_when_every_source_fails(monkeypatch, home):
     with pytest.warns(data.StandInWarning, match="HTTP status 404"):
         toy = data.load("toy")
     assert toy.stand_in
+    assert data.load("toy").stand_in  # and says so once: pytest makes an error of another warning
     assert toy.source == "embedded: one image a split (stand-in)"
     assert not cache.dataset_path("toy").exists()  # a stand-in must not look like the real data later on
 

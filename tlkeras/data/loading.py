@@ -11,6 +11,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from tlkeras import _files
 from tlkeras.data import cache, decoding, images, records, sources, splits
 from tlkeras.data.images import ImageTree
 from tlkeras.data.records import DatasetRecord
@@ -100,8 +101,9 @@ def load(name: str | Path, *, embedded: bool | None = None, short_side: int | No
             if embedded is False or record.embedded is None:
                 missing = "not allowed" if record.embedded else "there is none for this data set"
                 raise _unavailable(record, [*error.reasons, f"embedded: {missing}"]) from error
-            why = "; ".join(error.reasons)
-            warnings.warn(f"{name}: {record.embedded.label} is used, since {why}", StandInWarning, stacklevel=2)
+            if _files.untold([f"{name}: {record.embedded.label}"]):  # the reasons may be worded anew each time
+                why = "; ".join(error.reasons)
+                warnings.warn(f"{name}: {record.embedded.label} is used, since {why}", StandInWarning, stacklevel=2)
     if record.embedded is None:
         raise _unavailable(record, ["embedded: there is none for this data set"])
     return _stand_in(record, record.embedded)
