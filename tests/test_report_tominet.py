@@ -287,9 +287,26 @@ def test_the_spread_is_split_into_source_draw_and_start():
     np.testing.assert_allclose([row["source"], row["draw"], row["start"]], variances / variances.sum(), atol=0.02)
     assert row["total"] == pytest.approx(np.sqrt(variances.sum()), rel=0.05)
     assert row["p_source"] < 1e-6 and (row["sources"], row["draws"], row["starts"]) == (5, 400, 400)
+    assert all(row[f"{part}_low"] <= row[part] <= row[f"{part}_high"] for part in claims.PARTS)
     assert claims.parts_of_spread(runs, "fashion_as_letters") is None
     begun = runs.where(lambda run: run.seed == 0 or run.arm in ("letters", "letters_one_draw"))
     assert claims.parts_of_spread(begun, "letters") is None  # the sources have one draw in common
+
+
+def test_intervals_of_the_parts_of_the_spread_cover_the_truth():
+    random = np.random.default_rng(0)
+    deviations = np.array([0.01, 0.02, 0.02])
+    truth = deviations**2 / (deviations**2).sum()
+    covered = []
+    for _ in range(200):
+        sources, draws = deviations[0] * random.standard_normal(5), deviations[1] * random.standard_normal(10)
+        starts = deviations[2] * random.standard_normal((6, 10))
+        scores = {f"letters{end}": sources[i] + draws + starts[i] for i, end in enumerate(ENDS)}
+        scores["letters_one_draw"] = starts[5]
+        row = claims.parts_of_spread(made({name: (values, values) for name, values in scores.items()}), "letters")
+        pairs = zip(claims.PARTS, truth, strict=True)
+        covered.append([row[f"{part}_low"] <= share <= row[f"{part}_high"] for part, share in pairs])
+    assert (np.mean(covered, axis=0) > 0.92).all()
 
 
 def test_source_networks_are_judged_and_not_their_draws():

@@ -227,10 +227,13 @@ def test_a_styled_table_shows_whole_texts_and_small_p_values():
 def test_a_styled_table_is_in_words_and_has_intervals_in_one_cell():
     row = {"arm": "letters_best", "where_moved": 0.25, "mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 3}
     row |= {"chosen": True, "parameters": 12_345, "flops": 1.5e12, "strategy": "freeze_some", "p_adjusted": 0.5}
+    row |= {"gain": 0.2, "gain_low": 0.1, "gain_high": 0.3, "weight_low": 0.7}
     rows = [row, {**row, "ci_low": 0.4, "ci_high": 0.6}, {**row, "ci_low": float("nan"), "ci_high": float("nan")}]
     heads = {"where_moved": "moved by"}
     page = tables.styled(rows, words={"letters_best": "letters, longer"}, heads=heads).to_html()
     for text in ("letters, longer", "moved by", "mean [95 % interval]", "0.500 [0.400, 0.600]", ">0.500<", ">yes<"):
+        assert text in page
+    for text in (">0.200 [0.100, 0.300]<", ">weight low<", ">0.700<"):
         assert text in page
     for text in ("12,345", "1.50e+12", "freeze some", "p, adjusted", "n (runs)"):
         assert text in page

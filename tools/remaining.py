@@ -108,7 +108,10 @@ def spread() -> str:
     ]
     rows = [
         (row["arm"], row["metric"].replace("_", " "), f"{row['total']:.4f}")
-        + tuple(f"{row[part]:.0%}" for part in ("source", "draw", "start"))
+        + tuple(
+            f"{row[part]:.0%} [{100 * row[f'{part}_low']:.0f}, {100 * row[f'{part}_high']:.0f}]"
+            for part in tominet_claims.PARTS
+        )
         + (f"{row['p_source']:.2g}", f"{row['sources']} x {row['draws']}, {row['starts']}")
         for row in found
         if row

@@ -172,13 +172,17 @@ def styled(
 
 
 def _with_interval(row: Mapping) -> Mapping:
-    """Return the row with its mean or difference and the interval of it as one text."""
-    estimate = next((key for key in ("mean", "difference") if key in row and "ci_low" in row), None)
-    if estimate is None:
-        return row
-    ends = "" if _number(row["ci_low"]) == "-" else f" [{_number(row['ci_low'])}, {_number(row['ci_high'])}]"
-    text = "" if _number(row[estimate]) == "-" else _number(row[estimate]) + ends
-    return {key: text if key == estimate else value for key, value in row.items() if key not in ("ci_low", "ci_high")}
+    """Return the row with each estimate and its interval as one text: a mean or difference, and "x" beside "x_low"."""
+    ends = {key: (f"{key}_low", f"{key}_high") for key in row if f"{key}_low" in row}
+    if "ci_low" in row and (estimate := next((key for key in ("mean", "difference") if key in row), None)):
+        ends[estimate] = ("ci_low", "ci_high")
+    merged = {key: _estimated(row[key], *(row[end] for end in pair)) for key, pair in ends.items()}
+    return {key: merged.get(key, value) for key, value in row.items() if not any(key in pair for pair in ends.values())}
+
+
+def _estimated(value: float | None, low: float | None, high: float | None) -> str:
+    interval = "" if _number(low) == "-" else f" [{_number(low)}, {_number(high)}]"
+    return "" if _number(value) == "-" else _number(value) + interval
 
 
 def _worded(value: object, words: Mapping[str, str]) -> object:

@@ -14,6 +14,7 @@ from tlkeras.reports.tominet.settings import SOURCE_DRAWS, SOURCE_SEEDS
 ACCURACY = "test_accuracy"
 RIGHT = "test_accuracy_recalibrated"
 FEWEST = 6  # draws to decide about a spread
+PARTS = ("source", "draw", "start")  # of the variance of a run
 
 CLAIMS = (
     Claim("letters first is better than clothes first", (("letters", "fashion", ACCURACY),)),
@@ -132,6 +133,8 @@ def parts_of_spread(runs: Runs, arm: str, metric: str = ACCURACY) -> dict | None
 
     Source networks and draws are crossed: analysis of variance without repetition, both random. What varies with the
     draw held, in the arm that ends in "_one_draw", is the start; the draw has the rest of what varies with the seed.
+    The intervals are generalised ones, 95 %: each mean square is divided by draws of its chi-squared distribution
+    (Weerahandi 1993, Generalized confidence intervals, JASA 88), which supposes that the parts are normal.
 
     Args:
         runs: of the report.
@@ -141,11 +144,13 @@ def parts_of_spread(runs: Runs, arm: str, metric: str = ACCURACY) -> dict | None
 
     Returns:
         arm, metric, total (standard deviation of one run's metric), source, draw, start (shares of the variance, which
-        add up to 1), p_source (F test: the source networks do not differ), sources, draws, starts (how many); None
-        where fewer than two source networks, draws that all of them have, or starts are recorded.
+        add up to 1), each with its interval in _low and _high, p_source (F test: the source networks do not differ),
+        sources, draws, starts (how many); None where fewer than two source networks, draws that all of them have, or
+        starts are recorded.
     """
     arms = [name for name in _with_sources(arm) if runs.have([name])]
-    if len(arms) < 2 or len(runs.of(f"{arm}_one_draw")) < 2:
+    starts = list(runs.scores(f"{arm}_one_draw", metric).values()) if runs.have([f"{arm}_one_draw"]) else []
+    if len(arms) < 2 or len(starts) < 2:
         return None
     scores = [runs.scores(name, metric) for name in arms]
     seeds = sorted(set.intersection(*(set(found) for found in scores)))
@@ -155,24 +160,38 @@ def parts_of_spread(runs: Runs, arm: str, metric: str = ACCURACY) -> dict | None
     sources, draws = table.shape
     rows, columns = table.mean(axis=1), table.mean(axis=0)
     rest = table - rows[:, None] - columns + table.mean()
-    between = (sources - 1) * (draws - 1)
-    error = (rest**2).sum() / between
-    by_source = draws * rows.var(ddof=1)
-    source = max(0.0, (by_source - error) / draws)
-    seed = max(0.0, columns.var(ddof=1) - error / sources) + error
-    starts = list(runs.scores(f"{arm}_one_draw", metric).values())
-    start = min(float(np.var(starts, ddof=1)), seed)
-    shares = np.array([source, seed - start, start]) / (source + seed)
-    return {
-        "arm": arm,
-        "metric": metric,
-        "total": float(np.sqrt(source + seed)),
-        **dict(zip(("source", "draw", "start"), shares.tolist(), strict=True)),
-        "p_source": float(scipy_stats.f.sf(by_source / error, sources - 1, between)),
-        "sources": sources,
-        "draws": draws,
-        "starts": len(starts),
-    }
+    freedom = np.array([sources - 1, draws - 1, (sources - 1) * (draws - 1), len(starts) - 1])
+    squares = np.array(
+        [
+            draws * rows.var(ddof=1),
+            sources * columns.var(ddof=1),
+            (rest**2).sum() / freedom[2],
+            np.var(starts, ddof=1),
+        ]
+    )
+    parts = _parts(squares, table.shape)
+    chances = np.random.default_rng(0).chisquare(freedom, (9999, 4))
+    drawn = _parts(squares * freedom / chances, table.shape)
+    low, high = np.percentile(drawn / drawn.sum(axis=0), [2.5, 97.5], axis=1).tolist()
+    row = {"arm": arm, "metric": metric, "total": float(np.sqrt(parts.sum()))}
+    for name, share, least, most in zip(PARTS, (parts / parts.sum()).tolist(), low, high, strict=True):
+        row |= {name: share, f"{name}_low": least, f"{name}_high": most}
+    p_source = float(scipy_stats.f.sf(squares[0] / squares[2], freedom[0], freedom[2]))
+    return {**row, "p_source": p_source, "sources": sources, "draws": draws, "starts": len(starts)}
+
+
+def _parts(squares: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the variances that `PARTS` names, `(3, ...)`.
+
+    Args:
+        squares: `(..., 4)`, mean squares of sources, of draws and of the rest, and the variance of the starts.
+        shape: how many sources and draws there are.
+    """
+    by_source, by_draw, rest, start = np.moveaxis(squares, -1, 0)
+    source = np.maximum(0, (by_source - rest) / shape[1])
+    seed = np.maximum(0, (by_draw - rest) / shape[0]) + rest
+    start = np.minimum(start, seed)
+    return np.stack([source, seed - start, start])
 
 
 def artefact(runs: Runs, arms: Sequence[str], baseline: str) -> list[dict]:
