@@ -44,7 +44,7 @@ def test_the_study_has_the_size_of_the_report():
     assert len(TABLES) * REPEATS == 1_800
     assert {settings.method for settings in UNBALANCED.values()} == {"scratch", "ww", "www"}
     assert len(ALONE) == 30 and {**TABLES, **UNBALANCED, **ALONE, **OTHERS, **ABLATIONS, **TUNED, **READINGS} == ARMS
-    assert len(OTHERS) == 15 and len(ABLATIONS) == 18
+    assert len(OTHERS) == 15 and len(ABLATIONS) == 19
     for settings in (TABLES | UNBALANCED).values():
         assert (settings.epochs, settings.batch_size, settings.learning_rate) == (200, 128, 0.1)
     assert set(REFERENCE) - {(arm, "test_accuracy") for arm in TABLES} == {(arm, "scarce_recall") for arm in UNBALANCED}

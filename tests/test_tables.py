@@ -216,6 +216,20 @@ def test_tables_of_nothing_are_their_header():
     assert tables.to_markdown([]).count("\n") == 1
 
 
+def test_the_interval_of_a_share_stays_one():
+    scores = [0.2, 0.9, 0.95]
+    accuracy = tables.result_rows(WITHOUT, runs_of("scratch", scores))[0]
+    assert accuracy["ci_low"] == 0 and accuracy["ci_high"] == 1
+    losses = Runs(run("scratch", seed, test_loss=loss) for seed, loss in enumerate(scores))
+    assert tables.result_rows(WITHOUT, losses)[0]["ci_high"] == stats.summarize(scores).ci_high > 1
+
+
+def test_a_difference_has_an_interval_where_there_is_one():
+    row = {"difference": 0.0234, "ci_low": 0.011, "ci_high": 0.035}
+    assert tables.difference(row) == "+0.023 [+0.011, +0.035]"
+    assert tables.difference({**row, "ci_low": float("nan"), "ci_high": float("nan")}) == "+0.023"
+
+
 def test_a_styled_table_shows_whole_texts_and_small_p_values():
     text = "a claim that is longer than the fifty characters which pandas shows"
     rows = [{"claim": text, "mean": 0.12345, "reported": None, "p": 0.00001234, "secret": 1}]

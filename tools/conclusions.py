@@ -13,6 +13,7 @@ from tlkeras.experiments import plans
 from tlkeras.experiments import runs as stored
 from tlkeras.experiments.claims import HELD, NOT_CONTRADICTED, NOT_DECIDED, NOT_HELD, Claim, judge
 from tlkeras.experiments.runs import Runs
+from tlkeras.experiments.tables import difference
 from tlkeras.reports import REPORTS, answers
 from tlkeras.reports.ants_bees import claims as ants_bees_claims
 from tlkeras.reports.l2t import claims as l2t_claims
@@ -113,14 +114,6 @@ def _missing() -> int:
     """Return the number of arms that lack runs."""
     found = [plan for report in REPORTS.values() for plan in plans.plans(report, None, None, "paper")]
     return sum(plan.left > 0 for plan in found)
-
-
-def difference(row: Mapping) -> str:
-    """Return the difference of a row of `claims.judge` with its interval, where there is one."""
-    said = f"{row['difference']:+.3f}"
-    if np.isfinite([row["ci_low"], row["ci_high"]]).all():
-        said += f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
-    return said
 
 
 def _tominet(runs: Runs) -> list[Conclusion]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from tlkeras.experiments import stats
@@ -25,6 +26,7 @@ _HEADS = {  # of columns, where the words of the key do not say enough
 }
 _LONG = 10_000  # from here on, floats are written with a power of ten
 _LOWER_IS_BETTER = ("loss", "error", "seconds")  # endings of metric names
+_SHARES = ("accuracy", "auc", "collapsed")  # parts of the names of metrics from 0 to 1, as their intervals then are
 NOT_DECIDED = "not decided: n too small"  # no scores at all could have reached the level with so few runs
 
 
@@ -128,6 +130,12 @@ def lower_is_better(metric: str) -> bool:
     return metric.endswith(_LOWER_IS_BETTER)
 
 
+def difference(row: Mapping, key: str = "difference", low: str = "ci_low", high: str = "ci_high") -> str:
+    """Return a difference with its sign and, where there is one, its interval, such as "+0.023 [+0.011, +0.035]"."""
+    interval = f" [{row[low]:+.3f}, {row[high]:+.3f}]" if math.isfinite(row[low]) and math.isfinite(row[high]) else ""
+    return f"{row[key]:+.3f}{interval}"
+
+
 def format_table(rows: Sequence[Mapping]) -> str:
     """Result or comparison rows as aligned plain text: 3 decimals, and "0.767 [0.743, 0.790] n=30" for an estimate."""
     lines = _text_cells(rows)
@@ -211,12 +219,15 @@ def in_words(text: str, words: Mapping[str, str]) -> str:
 
 def _measured(runs: Runs, arm: str, metric: str, number: Mapping) -> dict:
     summary = stats.summarize(list(runs.scores(arm, metric).values()))
+    low, high = summary.ci_low, summary.ci_high
+    if any(word in metric for word in _SHARES):
+        low, high = np.clip([low, high], 0, 1).tolist()
     profile = runs[0].profile
     reduced = "" if profile == "paper" else f"reduced run ({profile} profile)"
     return {
         "mean": summary.mean,
-        "ci_low": None if math.isnan(summary.ci_low) else summary.ci_low,
-        "ci_high": None if math.isnan(summary.ci_high) else summary.ci_high,
+        "ci_low": None if math.isnan(low) else low,
+        "ci_high": None if math.isnan(high) else high,
         "n": summary.n,
         "profile": profile,
         "data": "; ".join(dict.fromkeys(_source(record) for run in runs for record in run.data)),

@@ -18,6 +18,7 @@ from tlkeras.experiments.claims import HELD, NOT_HELD
 from tlkeras.experiments.environment import REPOSITORY
 from tlkeras.experiments.report import profile
 from tlkeras.experiments.runs import Runs, load_runs
+from tlkeras.experiments.tables import difference
 from tlkeras.reports import REPORTS
 from tlkeras.reports.ants_bees import claims as ants_bees
 from tlkeras.reports.l2t import claims as l2t
@@ -154,9 +155,9 @@ def _tominet(runs: Runs) -> tuple[str, str]:
     clothes = found["clothes first is no better than no transfer for 150 epochs, both recalibrated"]
     (artefact,) = tominet.artefact(runs, ["letters"], "scratch_50")
     return (
-        f"Letters help a little ({_by(letters)} in accuracy, against 150 epochs of no transfer) and clothes harm "
-        f"({_by(clothes)}), once batch normalisation is set right on both sides, whose fault was "
-        f"{artefact['share_gone']:.0%} of the gain over as many epochs of no transfer.",
+        f"Letters help a little ({difference(letters)} in accuracy, against 150 epochs of no transfer) and clothes "
+        f"harm ({difference(clothes)}), once batch normalisation is set right on both sides; over as many epochs of "
+        f"no transfer, {artefact['share_gone']:.0%} of the gain was due to that alone.",
         f"{letters['n']} draws of 100 digits, the same for every arm",
     )
 
@@ -164,8 +165,8 @@ def _tominet(runs: Runs) -> tuple[str, str]:
 def _filters(runs: Runs) -> tuple[str, str]:
     first, second = (_mean(runs, "rate_1e-4", f"moved_conv_{layer}") for layer in (1, 2))
     return (
-        "To strokes and textures of one width and angle, and fine-tuning hardly touches that: in report 001's study of "
-        f"rates, 1e-4 moves the kernels of the two convolutions by {first:.1%} and {second:.1%} of their length.",
+        "To strokes and textures of one width and angle, and fine-tuning hardly touches that: in the study of rates of "
+        f"notebook 04, 1e-4 moves the kernels of the two convolutions by {first:.1%} and {second:.1%} of their length.",
         f"{len(runs.of('rate_1e-4'))} runs of that study, 1,000 digits each; one network for the pictures",
     )
 
@@ -187,10 +188,12 @@ def _strategies(runs: Runs) -> tuple[str, str]:
     rates = {row["rate"]: row["source"] for row in strategies.rate_rows(runs)}
     lowest, highest = min(rates), max(rates)
     counts = sorted({row["n"] for row in found})
+    quadrants = ", ".join(map(str, sorted({row["quadrant"] for row in found if row["verdict"] == NOT_HELD})))
     return (
-        f"Not the part that the slides advise: of {len(found)} cells, it is shown to be the best in {held}, and not to "
-        f"be in {not_held}; but too high a rate does destroy what was learnt ({rates[lowest]:.0%} of the old letters "
-        f"are still known at {lowest:g}, {rates[highest]:.0%} at {highest:g}).",
+        f"The part that the slides advise is shown to be the best in {held} of {len(found)} cells, and not to be in "
+        f"{not_held} (quadrant {quadrants}; freeze some has one rate only); but too high a rate does destroy what was "
+        f"learnt ({rates[lowest]:.0%} of the old letters are still known at {lowest:g}, {rates[highest]:.0%} at "
+        f"{highest:g}).",
         f"{counts[0]} to {counts[-1]} draws a cell",
     )
 
@@ -198,12 +201,15 @@ def _strategies(runs: Runs) -> tuple[str, str]:
 def _ants_bees(runs: Runs) -> tuple[str, str]:
     ways = ("frozen", "graded", "last", "full")
     scores = {way: _mean(runs, f"alexnet_{way}", ants_bees.AUC) for way in ways}
+    tenth = _mean(runs, "alexnet_full_1e-4", ants_bees.AUC)
     (images,) = _judged(runs, "alexnet_full")
+    counts = sorted({len(runs.of(f"alexnet_{way}")) for way in ways})
     return (
         f"For AlexNet, frozen features (ROC AUC {scores['frozen']:.3f}) or smaller rates on the first layers "
         f"({scores['graded']:.3f}); thawing the last layers is close ({scores['last']:.3f}), and training everything "
-        f"at one rate collapses ({scores['full']:.3f}).",
-        f"{len(runs.of('alexnet_full'))} runs of each way, on {images} photographs",
+        f"at one rate collapses at the rate that we had to assume ({scores['full']:.3f}), not at a tenth of it "
+        f"({tenth:.3f}).",
+        f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} runs of each way, on {images} photographs",
     )
 
 
@@ -212,15 +218,11 @@ def _l2t(runs: Runs) -> tuple[str, str]:
     alone = [row for row in l2t.source_alone(runs) if "probe is better than every" in row["claim"]]
     beaten = sum(row["verdict"] == HELD for row in alone)
     return (
-        f"Hardly, from so few images: which pixels adds {_by(asked[0])} in accuracy where the report has "
-        f"{asked[0]['reported_difference']:+.3f}, and a linear probe of the source beats every method in {beaten} of "
-        f"{len(alone)} sizes.",
+        f"{asked[0]['verdict'].split(':')[0].capitalize()}: asking which pixels adds {difference(asked[0])} in "
+        f"accuracy where the report has {asked[0]['reported_difference']:+.3f}; a linear probe of the source beats "
+        f"every method in {beaten} of {len(alone)} sizes.",
         f"{asked[0]['n']} draws of each method, {l2t_settings.REPEATS} of the probe",
     )
-
-
-def _by(row: dict) -> str:
-    return f"{row['difference']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
 
 
 def _mean(runs: Runs, arm: str, metric: str) -> float:

@@ -73,9 +73,9 @@ def times(runs: Runs) -> list[dict]:
     """Put the training times beside the report's: another machine, so also relative to full training, by epoch.
 
     Returns:
-        Rows with network, way, reported (s), reported_relative, seconds_per_epoch (median), relative (median over the
-        seeds of which both were run with as many threads, since a busy machine made some runs slower), n. The numbers
-        of ways that were not run are None.
+        Rows with network, way, reported (s), reported_relative, relative (median over the runs that have one of full
+        training with the same seed and as many threads, since a busy machine made some runs slower), n (these runs).
+        What was not run is None.
     """
     runs = _with_epoch_seconds(runs)
     rows: list[dict] = []
@@ -95,9 +95,8 @@ def times(runs: Runs) -> list[dict]:
                     "way": way,
                     "reported": reported,
                     "reported_relative": reported / whole,
-                    "seconds_per_epoch": statistics.median(seconds.values()) if seconds else None,
                     "relative": statistics.median(ratios) if ratios else None,
-                    "n": len(seconds),
+                    "n": len(ratios),
                 }
             )
     return rows

@@ -73,7 +73,7 @@ IMPROVED = {
 }
 ARMS: dict[str, Settings] = {**FAITHFUL, **SHORT, **ONE_CHANGE, **IMPROVED}
 
-WORDS = {
+WORDS = {  # of arms and of metrics
     "full": "everything",
     "frozen": "frozen features",
     "last": "last convolutions",
@@ -84,6 +84,9 @@ WORDS = {
     "10": "judged on ten views",
     **{"1": "one convolution", "244": "244 pixels", "320": "320 pixels"},
     **{rate: f"rate {rate}" for rate in ("1e-3", "1e-4", "1e-5")},
+    "last_roc_auc": "ROC AUC after the last epoch",
+    "gap_loss": "validation loss less training loss, last epoch",
+    "collapsed": "share of runs that collapsed",
 }
 NETWORK_NAMES = {"alexnet": "AlexNet", "vgg16": "VGG16", "both": "both networks"}
 

@@ -114,6 +114,10 @@ CHANGES: dict[str, tuple[str, dict]] = {  # one at a time: (method, fields)
     "ww_fixed": ("ww", {"meta_rate": 0.0}),
     "ww_1e-3": ("ww", {"meta_rate": 1e-3}),
     "ww_1e-2": ("ww", {"meta_rate": 1e-2}),
+    "semckd_1e-2": (  # at 0.1 it diverges
+        "semckd",
+        {"learning_rate": 0.01, "beta": PEERS["semckd"], "targets": MATCHED["semckd"]},
+    ),
     "ufm_1300": ("ufm", {"epochs": 1300}),  # the seconds of 200 epochs of L2T-ww
     **{"map_" + "".join(map(str, places)): ("ufm", {"targets": places}) for places in MAPS},
 }
@@ -150,6 +154,7 @@ LABELS = {  # of data sets, methods and arms, in words
     "scratch_recalibrated": "from scratch, recalibrated",
     "ufm_1e-2": "UFM at a rate of 0.01",
     "ww_sgd_1e-2": "L2T-ww at a rate of 0.01",
+    "semckd_1e-2": "SemCKD at a rate of 0.01",
     "ww_fixed": "L2T-ww, its first random weights kept",
     "ww_1e-3": "L2T-ww, Adam at 1e-3",
     "ww_1e-2": "L2T-ww, Adam at 1e-2",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ACCURACY = "test_accuracy"
 LATER_VERDICTS = {  # of a strategy that is laid beside the advised one
     HELD: "beat the advice",
-    NOT_CONTRADICTED: "made no difference",
+    NOT_CONTRADICTED: "showed no difference",
     NOT_HELD: "did worse",
     NOT_DECIDED: "had too few draws to say",
 }

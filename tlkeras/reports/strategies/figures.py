@@ -144,8 +144,7 @@ def applications(rows: Sequence[Mapping]) -> Figure:
     panels[0].set_xscale("log")
     for panel, (key, title) in zip(panels, titles.items(), strict=True):
         x, y = [row[key] for row in rows], [row["top1"] for row in rows]
-        for place, (color, marker) in zip(zip(x, y, strict=True), figures.series(), strict=False):
-            figures.points(panel, *([value] for value in place), color=color, marker=marker, markersize=10)
+        figures.points(panel, x, y, color=figures.BLUE, marker="o", markersize=10)
         panel.set_xlabel(title)
         panel.set_ylabel("top-1 accuracy on ImageNet (published)")
         panel.margins(x=0.15, y=0.1)

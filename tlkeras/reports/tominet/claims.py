@@ -200,22 +200,21 @@ def artefact(runs: Runs, arms: Sequence[str], baseline: str) -> list[dict]:
     Returns:
         Rows with arm, baseline, gain (mean difference of test accuracy), gain_low, gain_high, recalibrated,
         recalibrated_low, recalibrated_high, share_gone (1 - recalibrated / gain; None where the gain's interval
-        covers 0), n. Intervals: 95 %, percentile bootstrap over draws.
+        covers 0, or there is none), n. Intervals as `stats.summarize` has them, over draws.
     """
     rows = []
     for arm in arms:
         plain, right = (_differences(runs, arm, baseline, metric) for metric in (ACCURACY, RIGHT))
-        row: dict = {"arm": arm, "baseline": baseline, **_estimate("gain", "gain", plain)}
-        row |= _estimate("recalibrated", "recalibrated", right)
-        share = None if row["gain_low"] <= 0 <= row["gain_high"] else 1 - row["recalibrated"] / row["gain"]
+        row: dict = {"arm": arm, "baseline": baseline, **_estimate("gain", plain), **_estimate("recalibrated", right)}
+        shown = row["gain_low"] > 0 or row["gain_high"] < 0
+        share = 1 - row["recalibrated"] / row["gain"] if shown else None
         rows.append({**row, "share_gone": share, "n": len(plain)})
     return rows
 
 
-def _estimate(name: str, prefix: str, differences: np.ndarray) -> dict[str, float]:
-    draws = np.random.default_rng(0).integers(0, len(differences), (9999, len(differences)))
-    low, high = np.percentile(differences[draws].mean(axis=1), [2.5, 97.5])
-    return {name: float(differences.mean()), f"{prefix}_low": float(low), f"{prefix}_high": float(high)}
+def _estimate(name: str, differences: np.ndarray) -> dict[str, float]:
+    found = stats.summarize(differences.tolist())
+    return {name: found.mean, f"{name}_low": found.ci_low, f"{name}_high": found.ci_high}
 
 
 def _differences(runs: Runs, first: str, second: str, metric: str) -> np.ndarray:
