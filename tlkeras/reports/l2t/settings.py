@@ -163,9 +163,14 @@ LABELS = {  # of data sets, methods and arms, in words
     "map_best": "ten monotone maps, the best",
     **{name: f"UFM of the target's maps {', '.join(name[4:])}" for name in CHANGES if name.startswith("map_")},
 }
+
+
+def _size(arm: Settings) -> str:
+    return f"one class of {arm.scarce}, nine of {arm.per_class}" if arm.scarce else f"{arm.per_class} of a class"
+
+
 LABELS |= {
-    name: f"{LABELS[arm.dataset]}, {f'{arm.scarce} to {arm.per_class}' if arm.scarce else arm.per_class} of a class, "
-    f"{LABELS[arm.method]}"
+    name: f"{LABELS[arm.dataset]}, {_size(arm)}, {LABELS[arm.method]}"
     for name, arm in {**TABLES, **UNBALANCED, **ALONE, **OTHERS}.items()
 }
 LABELS |= {
