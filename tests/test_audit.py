@@ -187,6 +187,10 @@ def test_what_cannot_be_computed_here_does_not_count(toy, store):
     absent = dataclasses.replace(stored[0], data=[{**MADE, "fingerprint": "f" * 16}])
     outcomes = list(audit.again({"toy": toy.report}, [absent, *stored], 2))
     assert [outcome.verdict for outcome in outcomes] == [audit.NOT_HERE, audit.EQUAL, audit.EQUAL]
+    jax = dataclasses.replace(stored[0], versions={**stored[0].versions, "jax": "0.8"})
+    at_once = dataclasses.replace(stored[0], details={"engine": "jax"})
+    outcomes = list(audit.again({"toy": toy.report}, [jax, at_once, *stored], 1))
+    assert [outcome.verdict for outcome in outcomes] == [audit.NOT_HERE, audit.NOT_HERE, audit.EQUAL]
     toy.inputs = lambda settings: exec("raise RuntimeError('no source\\nat all')")
     (outcome,) = audit.again({"toy": toy.report}, stored[:1], 1)
     assert str(outcome) == "toy/short, seed 0: cannot be computed here (no source)"
@@ -203,6 +207,8 @@ def test_the_chance_is_that_of_a_draw_without_replacement():
     assert audit.chance(4, 2, 2) == pytest.approx(1 - 1 / 6)
     told = audit.statement(100, 20, 60)
     assert told.startswith("20 of the 100 runs that took at most 60 s") and "1% (1): 0.20, 5% (5): 0.68" in told
+    assert "passed over" not in told
+    assert "nothing of runs like the 3 that were passed over. Equal" in audit.statement(100, 20, 60, passed_over=3)
 
 
 def test_an_altered_run_of_a_real_report_is_found(tmp_path, capsys, monkeypatch):

@@ -136,6 +136,9 @@ def test_another_training_or_a_damaged_file_is_not_resumed(tmp_path):
     made(**ALIKE).fit(*images(), **{**SMALL, "epochs": 1}, checkpoint=path)
     with pytest.raises(ValueError, match=r"Expected the training .*Received: \{'epochs': \(1, 3\)\}$"):
         made(**ALIKE).fit(*images(), **SMALL, checkpoint=path)
+    made(**ALIKE).fit(*images(), **SMALL, warm_up=1, checkpoint=tmp_path / "warm.npz")
+    with pytest.raises(ValueError, match=r"Received: \{'warm_up': \(1, None\)\}$"):
+        made(**ALIKE).fit(*images(), **SMALL, checkpoint=tmp_path / "warm.npz")
     with pytest.raises(ValueError, match=r"Received: \{'settings': "):
         made(settings=Settings(beta=1.0), **ALIKE).fit(*images(), **{**SMALL, "epochs": 1}, checkpoint=path)
     arrays = dict(np.load(path))

@@ -149,5 +149,6 @@ def test_parts_of_the_contract():
             "inputs",
             "run",
             "together",
+            "not_together",
         )
     ]

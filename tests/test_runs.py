@@ -116,6 +116,21 @@ def test_seeds_that_come_once_are_every_arms(toy, store):
     assert len(runs.study_together(together, ["short", "long"], seeds=iter([2, 0]))) == 4
 
 
+def test_what_is_asked_for_twice_is_run_once(toy, store):
+    found = runs.study(toy.report, ["long", "long"], seeds=[1, 1])
+    assert [(run.arm, run.seed) for run in found] == [("long", 1)] and toy.calls == [(30, 1)]
+
+
+def test_arms_that_the_other_engine_does_not_know_are_left_out_or_refused(toy, store):
+    together = dataclasses.replace(
+        toy.report, together=lambda arm, seeds: ((s, toy.run(arm, s)) for s in seeds), not_together=("short",)
+    )
+    assert [run.arm for run in runs.study_together(together, seeds=1)] == ["long"]
+    with pytest.raises(ValueError, match=r"this engine trains: \['long'\]\. Received: \['short'\]"):
+        runs.study_together(together, ["long", "short"], seeds=2)
+    assert toy.calls == [(30, 0)]
+
+
 def test_a_store_may_lie_in_the_users_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))

@@ -113,6 +113,14 @@ def test_known_comparisons():
     )
 
 
+def test_scores_that_differ_by_rounding_alone_tie():
+    sums, plain = [0.1 + 0.2, 0.1 + 0.7, 0.3 + 0.6], [0.3, 0.8, 0.9]
+    assert sums != plain
+    for paired in (True, False):
+        found = stats.compare(sums, plain, paired=paired)
+        assert (found.p, found.effect) == (1, found.even)
+
+
 @pytest.mark.parametrize("alternative", stats.ALTERNATIVES)
 @pytest.mark.parametrize("n", [1, 3, 10, 30])
 def test_paired_is_scipys_exact_test_without_ties(n, alternative):

@@ -91,14 +91,16 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     _check_combination(options)
+    reports = _reports(options.report)
+    for report in reports:
+        report.check_arms(options.arm or [])
     if options.engine == "jax":
-        for report in _reports(options.report):
-            arms = options.arm or list(report.arms)
-            finished = runs.study_together(report, arms, seeds=options.seeds, profile_name=options.profile)
+        for report in reports:
+            finished = runs.study_together(report, options.arm, seeds=options.seeds, profile_name=options.profile)
             print(tables.format_table(tables.result_rows(report, finished, arms=finished.arms)))
         return
     execute = executors.on_ray(options.address) if options.executor == "ray" else _local(options.jobs)
-    for report in _reports(options.report):
+    for report in reports:
         _show(report, options.arm, options.seeds, options.profile, execute)
 
 
@@ -178,11 +180,14 @@ def _audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="findings as JSON")
     parser.add_argument("--rerun", type=int, default=0, metavar="K", help="draw K runs and compute them again")
     parser.add_argument("--seed", help="decides the draw: any text; default: the commit")
-    parser.add_argument("--limit", type=float, default=60.0, help="draw none that took more seconds (default: 60)")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="begin none that would end later")
+    parser.add_argument("--limit", type=float, help="draw none that took more seconds (default: 60)")
+    parser.add_argument("--minutes", type=float, help="begin none that would end later")
 
 
 def _audit(options: argparse.Namespace) -> int:
+    given = [f"--{name}" for name in ("seed", "limit", "minutes") if getattr(options, name) is not None]
+    if given and not options.rerun:
+        raise ValueError(f"Expected --rerun with options of a draw. Received: {' '.join(given)}")
     folder = runs.results_folder(profile(options.profile))
     if folder is None or not folder.is_dir():
         raise ValueError(f"Expected a folder of stored runs. Received: {folder} for profile={options.profile!r}")
@@ -203,13 +208,15 @@ def _rerun(options: argparse.Namespace) -> list[audit.Finding]:
     startup.quiet_start()
     seed = options.seed or environment.describe()["commit"] or "0"
     stored = [run for report in REPORTS.values() for run in runs.load_runs(report, options.profile)]
-    drawn = audit.draw(stored, seed, limit=options.limit)
+    limit = 60.0 if options.limit is None else options.limit
+    drawn = audit.draw(stored, seed, limit=limit)
     outcomes = []
-    for outcome in audit.again(REPORTS, drawn, options.rerun, minutes=options.minutes):
+    for outcome in audit.again(REPORTS, drawn, options.rerun, minutes=options.minutes or math.inf):
         outcomes.append(outcome)
         print(outcome, file=sys.stderr, flush=True)
     done = sum(outcome.verdict != audit.NOT_HERE for outcome in outcomes)
-    print(f"Drawn by {seed!r}. {audit.statement(len(drawn), done, options.limit)}", file=sys.stderr)
+    told = audit.statement(len(drawn), done, limit, passed_over=len(outcomes) - done)
+    print(f"Drawn by {seed!r}. {told}", file=sys.stderr)
     different = [outcome for outcome in outcomes if outcome.verdict == audit.DIFFERENT]
     return [audit.Finding(o.verdict, f"{o.run.report}/{o.run.arm}, seed {o.run.seed}", o.reason) for o in different]
 
@@ -255,6 +262,8 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _data(options: argparse.Namespace) -> int:
+    if options.verify and options.name:
+        raise ValueError(f"Expected --verify without a name: it looks at everything. Received: {options.name}")
     if options.verify:
         return _verify()
     loaded = data.load(options.name).provenance() if options.name else {}

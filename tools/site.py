@@ -43,7 +43,7 @@ GROUPS = {  # the folder of the package that a public name lives in -> heading
 BARS = {  # name of a benchmark -> what is drawn of it, ours against whom
     "head phase vs fit, validation batch 1000": ("Train a new head on 100 digits", "Keras' fit"),
     "16 filters, tracing included, peer batched": ("Maximise 16 filters", "tf-keras-vis, batched by hand"),
-    "iteration, www": ("One iteration of learning to transfer", "the official PyTorch code"),
+    "iteration, www": ("One iteration of learning to transfer", "the same in plain PyTorch, by us"),
 }
 SETTINGS: dict[str, Any] = {
     "project": "tlkeras",

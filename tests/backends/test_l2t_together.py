@@ -60,9 +60,10 @@ def iter_into(kept, items):
     return ()
 
 
-def test_the_source_alone_is_refused():
-    with pytest.raises(ValueError, match="a method that trains a target"):
-        next(together.run(REPORT.settings("stl10_5_probe", "smoke"), (0,)))
+def test_what_the_engine_does_not_know_is_refused_and_left_out():
+    for arm in ("stl10_5_probe", "stl10_5_scratch_read"):
+        with pytest.raises(ValueError, match=f"this engine trains.*Received: .'{arm}'"):
+            runs.study_together(REPORT, ["stl10_5_scratch", arm], seeds=1, profile_name="smoke")
 
 
 def test_arms_come_in_the_order_of_worth():

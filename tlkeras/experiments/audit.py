@@ -18,6 +18,7 @@ from tlkeras.experiments.runs import Run
 ABSOLUTE, RELATIVE = 0.02, 0.05  # what a metric may differ by on another machine or with other versions
 SAME = ("keras", "tensorflow", "numpy")  # the versions that decide the last bit, as device and threads do
 _SHARES = (0.01, 0.05, 0.1, 0.2)
+_BACKENDS = {"jax", "torch"}  # which a run names among its versions if it ran on one of them
 EQUAL, NEAR, DIFFERENT, NOT_HERE = "equal", "within tolerance", "different", "cannot be computed here"
 _DEPTH = 4  # report/arm/key/seed.json; what lies beside the folders of the reports is no run
 
@@ -157,7 +158,7 @@ def again(
     Args:
         reports: by name.
         drawn: in the order of `draw`, paper runs of today's settings.
-        count: of runs that are compared; those whose data or weights are not here do not count.
+        count: of runs that are compared; those whose data, weights or backend are not here do not count.
         minutes: none is begun that would end later by the time it once took.
 
     Yields:
@@ -175,6 +176,10 @@ def again(
 
 def _again(report: Report, run: Run) -> Outcome:
     settings = report.settings(run.arm, run.profile)
+    if _BACKENDS & run.versions.keys() != _BACKENDS & environment.describe()["versions"].keys():
+        return Outcome(run, NOT_HERE, "random numbers of another backend")
+    if "engine" in run.details:
+        return Outcome(run, NOT_HERE, "an engine that trains many seeds at once")
     try:
         if runs.fingerprints(report.inputs(settings)) != runs.fingerprints(run.inputs):
             return Outcome(run, NOT_HERE, "other data or weights are here")
@@ -219,17 +224,25 @@ def chance(population: int, altered: int, drawn: int) -> float:
     return 1 - math.comb(population - altered, drawn) / math.comb(population, drawn)
 
 
-def statement(population: int, drawn: int, limit: float) -> str:
-    """Say what a draw without a difference is worth."""
+def statement(population: int, drawn: int, limit: float, passed_over: int = 0) -> str:
+    """Say what a draw without a difference is worth.
+
+    Args:
+        population: runs that could be drawn.
+        drawn: those that were computed again.
+        limit: seconds that a run of the population took at most.
+        passed_over: runs that were drawn and cannot be computed here.
+    """
     chances = [
         f"{share:.0%} ({count}): {chance(population, count, drawn):.2f}"
         for share in _SHARES
         if (count := math.ceil(share * population))
     ]
+    like_them = f"This says nothing of runs like the {passed_over} that were passed over. " if passed_over else ""
     return (
         f"{drawn} of the {population} runs that took at most {limit:g} s were computed again. "
         f"Had a share of these been altered, one of them would have been drawn with probability: {', '.join(chances)}. "
-        "Equal means all six decimals. On other versions, another machine or another number of threads, or where a run "
-        f"does not say how many it had, a metric may differ by {ABSOLUTE}, or by {RELATIVE:.0%} where that is more; a "
-        "smaller alteration is not seen there."
+        f"{like_them}Equal means all six decimals. On other versions, another machine or another number of threads, or "
+        f"where a run does not say how many it had, a metric may differ by {ABSOLUTE}, or by {RELATIVE:.0%} where that "
+        "is more; a smaller alteration is not seen there."
     )

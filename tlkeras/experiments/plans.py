@@ -11,7 +11,7 @@ from tlkeras.experiments import runs
 from tlkeras.experiments.report import Report, profile
 
 _STUDY_KEYS = {"profile": str, "jobs": int}
-_PART_KEYS = {"arms": list, "seeds": (int, list)}
+_PART_KEYS = {"arms": [str], "seeds": (int, [int])}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +113,15 @@ def read_study(path: Path, reports: Mapping[str, Report]) -> Study:
 
 
 def _check(table: Mapping[str, Any], kinds: Mapping[str, Any], known: Sequence[str], path: Path) -> None:
-    wrong = [name for name in table if name not in known or not isinstance(table[name], kinds.get(name, object))]
+    wrong = [name for name in table if name not in known or not _is_of(table[name], kinds.get(name, object))]
     if wrong:
         raise ValueError(f"Expected the keys {', '.join(kinds)}, of their kind. Received: {wrong} in {path}")
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    """Return whether a value is of a kind: a type, one of several kinds in a tuple, or a list of what `[kind]` has."""
+    if isinstance(kind, tuple):
+        return any(_is_of(value, one) for one in kind)
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(_is_of(item, kind[0]) for item in value)
+    return isinstance(value, kind) and type(value) is not bool  # which is an int, too

@@ -109,6 +109,7 @@ class Report:
         inputs: `settings -> Inputs`, the provenance of the data and the weights that a run uses.
         run: `(settings, seed) -> Result`, a pure function but for seconds.
         together: `(settings, seeds) -> iterator of (seed, Result)`, another engine that computes many seeds at once.
+        not_together: the arms that it does not know.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Report:
     inputs: Callable[[Settings], Inputs]
     run: Callable[[Settings, int], Result]
     together: Callable[[Settings, Sequence[int]], Iterable[tuple[int, Result]]] | None = None
+    not_together: tuple[str, ...] = ()
 
     def settings(self, arm: str, profile_name: str) -> Settings:
         """Return the settings of an arm, reduced as the profile says.

@@ -296,7 +296,7 @@ def study(
         ValueError: an unknown arm or profile, or no seeds.
         OSError: the store cannot be written, which is found out before anything is computed, or is full.
     """
-    arms = [arms] if isinstance(arms, str) else list(report.arms if arms is None else arms)
+    arms = _each_once(report.arms if arms is None else arms)
     with in_profile(profile_name) as name:
         report.check_arms(arms)
         seeds = kept_seeds(seeds)
@@ -336,7 +336,7 @@ def _studied(
 
 def study_together(
     report: Report,
-    arms: str | Sequence[str],
+    arms: str | Sequence[str] | None = None,
     *,
     seeds: int | Iterable[int] | None = None,
     profile_name: str | None = None,
@@ -347,7 +347,7 @@ def study_together(
 
     Args:
         report: one that has `together`.
-        arms: names out of `report.arms`, in this order.
+        arms: names out of `report.arms`, in this order; None means all that the engine knows.
         seeds: as for `study`.
         profile_name: as for `study`.
 
@@ -355,12 +355,15 @@ def study_together(
         The runs of these arms and seeds that there are now, in order of arms, then seeds.
 
     Raises:
-        ValueError: a report without such an engine, an unknown arm or profile, or no seeds.
+        ValueError: a report without such an engine, an arm or profile that is unknown to it, or no seeds.
         OSError: the store cannot be written.
     """
     if report.together is None:
         raise ValueError(f"Expected a report with an engine for many seeds at once. Received: {report.name}")
-    arms = [arms] if isinstance(arms, str) else list(arms)
+    known = [arm for arm in report.arms if arm not in report.not_together]
+    arms = _each_once(known if arms is None else arms)
+    if unknown := [arm for arm in arms if arm in report.not_together]:
+        raise ValueError(f"Expected arms that this engine trains: {known}. Received: {unknown}")
     finished: dict[executors.Job, Run] = {}
     with in_profile(profile_name) as name:
         report.check_arms(arms)
@@ -435,10 +438,15 @@ def seeds_of(report: Report, arm: str, given: int | Iterable[int] | None, profil
         ValueError: none at all.
     """
     given = report.seed_count(arm, profile_name) if given is None else given
-    seeds = list(range(given)) if isinstance(given, int) else list(given)
+    seeds = list(range(given)) if isinstance(given, int) else list(dict.fromkeys(given))
     if not seeds:
         raise ValueError(f"Expected at least one seed. Received: seeds={given}")
     return seeds
+
+
+def _each_once(arms: str | Iterable[str]) -> list[str]:
+    """Return the names of arms, each once."""
+    return [arms] if isinstance(arms, str) else list(dict.fromkeys(arms))
 
 
 def shared_images(names: Iterable[str], path: Path = REPOSITORY / "results" / "overlaps.json") -> dict[str, dict]:

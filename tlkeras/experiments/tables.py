@@ -112,7 +112,9 @@ def comparison_rows(
 
 
 def compare_arms(runs: Runs, first: str, second: str, metric: str, *, paired: bool = True) -> stats.Comparison:
-    """Test one metric of two arms: paired over the draws that both have, unpaired if they share fewer than two.
+    """Test one metric of two arms: paired over the draws that both have.
+
+    It is unpaired if they have none in common, or only one though each has several.
 
     Raises:
         ValueError: as `Runs.scores` does.

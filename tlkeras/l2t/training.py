@@ -217,7 +217,8 @@ class LearningToTransfer:
                 f"Expected a checkpoint of learning to transfer ({error}). Received: {path}"
             ) from error
         current = json.loads(json.dumps(described))
-        if differ := {key: (stored.get(key), value) for key, value in current.items() if stored.get(key) != value}:
+        keys = sorted(key for key in stored.keys() | current.keys() if stored.get(key) != current.get(key))
+        if differ := {key: (stored.get(key), current.get(key)) for key in keys}:
             raise ValueError(f"Expected the training that {path} is of; (stored, now) differ. Received: {differ}")
         self.learner.restore(arrays)
         return history

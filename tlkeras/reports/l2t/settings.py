@@ -234,4 +234,5 @@ REPORT = Report(
     inputs=Deferred("tlkeras.reports.l2t.images", "inputs"),
     run=Deferred(RUN, "run"),
     together=Deferred("tlkeras.reports.l2t.together", "run"),
+    not_together=(*ALONE, *READINGS),  # it has no target network, or scores no further images
 )

@@ -214,7 +214,7 @@ def rule_rows(runs: Runs) -> list[dict]:
                 "gain": gain.difference if gain else 0.0,
                 "gain_ci_low": gain.ci_low if gain else 0.0,
                 "gain_ci_high": gain.ci_high if gain else 0.0,
-                "as_good": [name for name, found in behind.items() if found and found.ci_low <= 0 <= found.ci_high],
+                "as_good": [name for name, found in behind.items() if found and not found.ci_low > 0],
                 "strategies": len(arms),
                 "n": gain.n if gain else len(runs.of(advised)),
             }
