@@ -50,6 +50,17 @@ def trained_layers(model: keras.Model, train: Train) -> list[str]:
     return [name for name in names if name in chosen]
 
 
+def learning_layers(model: keras.Model) -> list[str]:
+    """Return the names of the layers that have something to train once they are not frozen, in model order.
+
+    An adapted `Normalization` has weights and nothing to train; so has batch normalisation without scale and offset.
+
+    Args:
+        model: a flat model.
+    """
+    return [layer.name for layer in model.layers if graph.can_train(layer)]
+
+
 def count_trainable(model: keras.Model) -> int:
     """Count the trainable parameters."""
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)

@@ -21,7 +21,7 @@ import keras
 
 from tlkeras import graph
 from tlkeras.transfer.finetune import Callbacks, History, finetune
-from tlkeras.transfer.freezing import trained_layers
+from tlkeras.transfer.freezing import learning_layers, trained_layers
 from tlkeras.transfer.inputs import Data
 from tlkeras.transfer.phases import Phase, graded
 
@@ -119,7 +119,7 @@ def _blocks(model: keras.Model, names: Sequence[str]) -> list[list[str]]:
         size = tuple(layer.output.shape[1:-1])
         if None in size:
             raise ValueError(f"Expected a model of a fixed input size. Received: maps of shape {size} from {name!r}")
-        if not found or (isinstance(layer, _CONVOLUTIONS) and size != last):
+        if not found or (isinstance(layer, _CONVOLUTIONS) and last not in (None, size)):
             found.append([])
         found[-1].append(name)
         last = size if isinstance(layer, _CONVOLUTIONS) else last
@@ -132,17 +132,19 @@ def _block_number(strategy: str) -> int:
     return int(number) if number != strategy and number.isdecimal() else 0
 
 
-def _changes(model: keras.Model, strategy: str, base: Sequence[str], classifier: Sequence[str]) -> dict[str, Any]:
+def _changes(model: keras.Model, strategy: str, classifier: Sequence[str]) -> dict[str, Any]:
     """Return what a strategy changes in the main phase: fields of `Phase`, none for most strategies.
 
     Args:
         model: a flat classifier.
         strategy: its name.
-        base: the layers below the classifier.
         classifier: the layers of the classifier.
     """
     if strategy == "l2_sp":
-        return {"pull": dict.fromkeys(base, _PULL), "decay": dict.fromkeys(classifier, _DECAY)}
+        learning = learning_layers(model)
+        base = [name for name in learning if name not in classifier]
+        new = [name for name in learning if name in classifier]
+        return {"pull": dict.fromkeys(base, _PULL), "decay": dict.fromkeys(new, _DECAY)}
     if strategy == "layerwise":
         return {"multipliers": graded(model, FIRST_RATE)}
     return {"mixup": MIXING} if strategy == "mixup" else {}
@@ -194,9 +196,7 @@ def phases(
     if strategy in _AT_ONCE:
         rate = head_rate if strategy == "freeze_base" else learning_rate
         return (Phase(strategy, chosen, head_epochs + epochs, rate, schedule),)
-    base = [name for name in trained_layers(model, "all") if name not in classifier]
-    changed = _changes(model, strategy, base, classifier)
-    main = Phase(strategy, chosen, epochs, learning_rate, schedule, **changed)
+    main = Phase(strategy, chosen, epochs, learning_rate, schedule, **_changes(model, strategy, classifier))
     return (Phase("head", classifier, head_epochs, head_rate, schedule), main) if head_epochs else (main,)
 
 
