@@ -279,6 +279,18 @@ def test_every_block_gives_the_means_of_its_map(monkeypatch):
     np.testing.assert_allclose(alone, found["batch_norm_2"], rtol=1e-4)
 
 
+def test_features_of_a_network_of_half_precision_are_float32():
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(2, 3, name="conv", dtype="mixed_float16")(inputs)
+    x = layers.GlobalAveragePooling2D(name="mean", dtype="mixed_float16")(x)
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    base = keras.Model(inputs, x)
+    found = FeatureCache().features(base, images())
+    assert base.compute_output_spec(inputs).dtype == "float16" and found.dtype == np.float32
+    np.testing.assert_allclose(found, base(images()), rtol=2e-3)
+    assert block_features(model, ["conv"], images())["conv"].dtype == np.float32
+
+
 @pytest.mark.parametrize("names", [[], ["conv_3"], ["conv_1", "dense"]])
 def test_layers_without_a_map_are_refused(names):
     with pytest.raises(ValueError, match=r"names of layers with maps.* Received: "):

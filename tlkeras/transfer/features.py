@@ -71,7 +71,7 @@ class FeatureCache:
     def features(
         self, base: keras.Model, images: np.ndarray, forward: Callable[[np.ndarray], Tensor] | None = None
     ) -> np.ndarray:
-        """Return `base(images)` in inference mode, float, `(n, ...)`; computed once for the same base and images.
+        """Return `base(images)` in inference mode, `(n, ...)` float32 or more; computed once for what is the same.
 
         Args:
             base: what computes the features.
@@ -117,7 +117,12 @@ def compiled_forward(model: keras.Model) -> Callable[[np.ndarray], Tensor]:
 
 def _in_batches(forward: Callable[[np.ndarray], Tensor], images: np.ndarray, size: int) -> np.ndarray:
     batches = (images[start : start + size] for start in range(0, len(images), size))
-    return np.concatenate([keras.ops.convert_to_numpy(forward(batch)) for batch in batches])
+    return at_least_float32(np.concatenate([keras.ops.convert_to_numpy(forward(batch)) for batch in batches]))
+
+
+def at_least_float32(features: np.ndarray) -> np.ndarray:
+    """Return features as floats of 32 bits or more: in half precision the sum of their squares overflows."""
+    return features.astype(np.result_type(features, np.float32), copy=False)
 
 
 SHARED = FeatureCache()  # one per process: the draws of a study share the validation set and the frozen base
