@@ -151,11 +151,19 @@ def base():
 
 def test_features_are_computed_once(base):
     cache = FeatureCache()
-    first = cache.features(base, PIXELS)
+    first = cache.features(base, PIXELS, copy=False)
     np.testing.assert_allclose(first, base(PIXELS), rtol=1e-6)
-    assert cache.features(base, PIXELS.copy()) is first
-    assert cache.features(small(), PIXELS) is first  # the same network, built again
+    assert cache.features(base, PIXELS.copy(), copy=False) is first
+    assert cache.features(small(), PIXELS, copy=False) is first  # the same network, built again
     assert (cache.hits, cache.misses) == (2, 1)
+
+
+def test_what_is_written_into_features_does_not_reach_the_cache(base):
+    cache = FeatureCache()
+    for _ in range(3):  # computed, then kept
+        found = cache.features(base, PIXELS)
+        np.testing.assert_allclose(found, base(PIXELS), rtol=1e-6)
+        found -= found.mean(axis=0)
 
 
 def test_large_maps_run_in_small_batches_with_the_same_result(base, monkeypatch):

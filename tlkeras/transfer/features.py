@@ -69,7 +69,12 @@ class FeatureCache:
         self.hits = self.misses = 0
 
     def features(
-        self, base: keras.Model, images: np.ndarray, forward: Callable[[np.ndarray], Tensor] | None = None
+        self,
+        base: keras.Model,
+        images: np.ndarray,
+        forward: Callable[[np.ndarray], Tensor] | None = None,
+        *,
+        copy: bool = True,
     ) -> np.ndarray:
         """Return `base(images)` in inference mode, `(n, ...)` float32 or more; computed once for what is the same.
 
@@ -77,21 +82,26 @@ class FeatureCache:
             base: what computes the features.
             images: `(n, ...)`, as `base` takes them.
             forward: `compiled_forward(base)`, so that several calls trace it once; made where it is not given.
+            copy: False gives the array that is kept, for who only reads: what is written into it is served to all.
         """
         key = self._key(base, images)
         if key in self._arrays:
             self.hits += 1
             self._arrays.move_to_end(key)
-            return self._arrays[key]
-        self.misses += 1
-        size = inference_batch(base, shape=images.shape[1:])
-        features = _in_batches(forward or compiled_forward(base), images, size)
-        if features.nbytes > self._max_bytes:
-            return features
+        else:
+            self.misses += 1
+            size = inference_batch(base, shape=images.shape[1:])
+            features = _in_batches(forward or compiled_forward(base), images, size)
+            if features.nbytes > self._max_bytes:
+                return features
+            self._keep(key, features)
+        return self._arrays[key].copy() if copy else self._arrays[key]
+
+    def _keep(self, key: str, features: np.ndarray) -> None:
+        """Keep features in the place of the oldest."""
         while features.nbytes + sum(array.nbytes for array in self._arrays.values()) > self._max_bytes:
             self._arrays.popitem(last=False)
         self._arrays[key] = features
-        return features
 
     @staticmethod
     def _key(base: keras.Model, images: np.ndarray) -> str:

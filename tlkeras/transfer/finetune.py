@@ -225,7 +225,7 @@ def _cached(
     forward = features.compiled_forward(base)
 
     def inputs(data: Labelled) -> Labelled:
-        return data._replace(images=cache.features(base, data.images, forward))
+        return data._replace(images=cache.features(base, data.images, forward, copy=False))
 
     return head, inputs(train), validation and inputs(validation)
 
