@@ -93,6 +93,16 @@ def test_epochs_that_were_not_validated_are_passed_over(model, tmp_path):
     assert callback.path.exists()
 
 
+def test_a_network_of_nan_is_never_the_best(model, tmp_path):
+    callback = started(tmp_path / "best.weights.h5", model)
+    callback.on_epoch_end(0, {"loss": math.nan, "val_accuracy": 0.25})
+    callback.on_epoch_end(1, {"loss": 1.0, "val_loss": math.nan, "val_accuracy": 0.25})  # of its last step
+    assert (callback.best, list(tmp_path.iterdir())) == (None, [])
+    callback.on_epoch_end(2, {"loss": 1.0, "val_accuracy": 0.1})
+    callback.on_epoch_end(3, {"loss": math.nan, "val_accuracy": 0.25})
+    assert callback.best == 0.1
+
+
 def test_the_whole_model_is_saved_while_a_part_trains(model, tmp_path):
     part = keras.Model(model.get_layer("flatten_6").output, model.output)
     callback = BestCheckpoint(tmp_path / "best.weights.h5", model=model)

@@ -37,6 +37,16 @@ def test_where_things_are_on_the_map_is_seen_by_the_fully_connected_one_alone():
     assert accuracy == {"fully_connected": 1.0, "global_average": 0.5, "linear_svm": 0.5}
 
 
+@pytest.mark.parametrize("kind", classifiers.CLASSIFIERS)
+def test_maps_of_half_precision_give_the_classifier_of_the_same_numbers(kind):
+    maps = (500 * MAPS).astype(np.float16)  # their variance is more than float16 holds
+    half, single = (
+        classifiers.fit_classifier(kind, values, LABELS, 3, seed=0, epochs=2)
+        for values in (maps, maps.astype(np.float32))
+    )
+    np.testing.assert_array_equal(half.predict(maps), single.predict(maps.astype(np.float32)))
+
+
 def test_the_same_seed_gives_the_same_classifier():
     first, again = (
         classifiers.fit_classifier("fully_connected", MAPS[:9], LABELS[:9], 3, seed=1, epochs=1).predict(MAPS)

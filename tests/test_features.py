@@ -151,11 +151,19 @@ def base():
 
 def test_features_are_computed_once(base):
     cache = FeatureCache()
-    first = cache.features(base, PIXELS)
+    first = cache.features(base, PIXELS, copy=False)
     np.testing.assert_allclose(first, base(PIXELS), rtol=1e-6)
-    assert cache.features(base, PIXELS.copy()) is first
-    assert cache.features(small(), PIXELS) is first  # the same network, built again
+    assert cache.features(base, PIXELS.copy(), copy=False) is first
+    assert cache.features(small(), PIXELS, copy=False) is first  # the same network, built again
     assert (cache.hits, cache.misses) == (2, 1)
+
+
+def test_what_is_written_into_features_does_not_reach_the_cache(base):
+    cache = FeatureCache()
+    for _ in range(3):  # computed, then kept
+        found = cache.features(base, PIXELS)
+        np.testing.assert_allclose(found, base(PIXELS), rtol=1e-6)
+        found -= found.mean(axis=0)
 
 
 def test_large_maps_run_in_small_batches_with_the_same_result(base, monkeypatch):
@@ -277,6 +285,18 @@ def test_every_block_gives_the_means_of_its_map(monkeypatch):
     monkeypatch.setattr(features, "MAP_BYTES", 1)  # one image at a time
     (alone,) = block_features(model, ["batch_norm_2"], images()).values()
     np.testing.assert_allclose(alone, found["batch_norm_2"], rtol=1e-4)
+
+
+def test_features_of_a_network_of_half_precision_are_float32():
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Conv2D(2, 3, name="conv", dtype="mixed_float16")(inputs)
+    x = layers.GlobalAveragePooling2D(name="mean", dtype="mixed_float16")(x)
+    model = keras.Model(inputs, layers.Dense(3)(x))
+    base = keras.Model(inputs, x)
+    found = FeatureCache().features(base, images())
+    assert base.compute_output_spec(inputs).dtype == "float16" and found.dtype == np.float32
+    np.testing.assert_allclose(found, base(images()), rtol=2e-3)
+    assert block_features(model, ["conv"], images())["conv"].dtype == np.float32
 
 
 @pytest.mark.parametrize("names", [[], ["conv_3"], ["conv_1", "dense"]])

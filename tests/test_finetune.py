@@ -312,7 +312,7 @@ def test_an_epoch_without_a_value_is_not_the_best(tmp_path):
     with pytest.warns(UserWarning, match="val_undefined is undefined"):
         run = done((HEAD,), **options)
     assert run.history.best == {} and run.history.metrics == {"val_undefined": [None] * 3}
-    message = r"^Expected an epoch with a value of val_undefined\. Received: nan after every epoch$"
+    message = r"^Expected an epoch with a loss and a value of val_undefined\. Received: nan after every epoch$"
     with pytest.warns(UserWarning, match="undefined"), pytest.raises(ValueError, match=message):
         done((HEAD,), keep="best", **options)
 

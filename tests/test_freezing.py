@@ -316,6 +316,22 @@ def test_each_layer_counts_its_multiplications_and_additions(counted):
     assert freezing.forward_flops(counted) == {"wide": 1296, "narrow": 432, "head": 30}
 
 
+def test_channels_that_are_convolved_one_by_one_count_as_well():
+    inputs = keras.Input((6, 6, 3))
+    x = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, name="depthwise")(inputs)
+    x = layers.SeparableConv2D(5, 3, strides=2, padding="same", depth_multiplier=2, name="separable")(x)
+    x = layers.Conv2D(10, 1, groups=5, name="grouped")(x)
+    model = keras.Model(inputs, x)
+    assert freezing.forward_flops(model) == {
+        "depthwise": 2 * 36 * 9 * 3 * 2,
+        "separable": 2 * 9 * (9 * 6 * 2 + 12 * 5),
+        "grouped": 2 * 9 * 10,
+    }
+    assert freezing.training_flops(model, ["separable"], images=1, epochs=1, cached=False) == (
+        3888 + 2 * 3024 + 2 * 180
+    )
+
+
 @pytest.mark.parametrize(
     ("train", "cached", "expected"),
     [

@@ -196,6 +196,19 @@ def test_a_training_that_is_stopped_keeps_its_checkpoint(tmp_path):
     assert (tmp_path / "run.npz").exists()
 
 
+def test_a_checkpoint_may_be_a_text_and_curves_may_be_numpys(tmp_path):
+    def training(model, parts, checkpoint):
+        checkpoint.write_bytes(b"a whole training")
+        return {"loss": np.array([1.0, 0.5], np.float32)}
+
+    checkpoint, path = str(tmp_path / "run.npz"), str(tmp_path / "made.npz")
+    facts = {"folds": np.int64(3)}
+    pretrain(randomised(tiny()), SMALL, training=training, checkpoint=checkpoint, path=path, facts=facts)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["made.json", "made.npz"]
+    stored = weights.record("made", tmp_path)
+    assert (stored["history"], stored["folds"]) == ({"loss": [1.0, 0.5]}, 3)
+
+
 def test_only_another_training_goes_on_from_a_checkpoint(tmp_path):
     with pytest.raises(ValueError, match=r"^Expected a training that goes on .* Received: checkpoint=.*run\.npz$"):
         pretrain(tiny(), SMALL, checkpoint=tmp_path / "run.npz")
@@ -208,8 +221,9 @@ def test_only_another_training_goes_on_from_a_checkpoint(tmp_path):
         ({"dtype": "float61"}, ValueError, r"\('float32', 'float16'\).* Received: .*dtype='float61'"),
         ({"path": "made.npz", "without": "head"}, ValueError, r"'dense'\]\. Received: .*without='head'$"),
         ({"path": "file/made.npz"}, OSError, "file"),
+        ({"path": "made.npz", "facts": {"command": keras.Model}}, TypeError, "Received: type$"),
     ],
-    ids=["suffix", "dtype", "layer", "folder"],
+    ids=["suffix", "dtype", "layer", "folder", "facts"],
 )
 def test_what_could_not_be_saved_is_refused_before_the_training(options, error, message, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -217,6 +231,21 @@ def test_what_could_not_be_saved_is_refused_before_the_training(options, error, 
     with pytest.raises(error, match=message):
         pretrain(tiny(), SMALL, training=lambda *arguments: pytest.fail("it trained"), **options)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("change", "counts", "message"),
+    [
+        ({"x_test": SMALL.x_test / 255}, (None, None, None), r"0\.\.255"),
+        ({"y_test": SMALL.y_test + 1}, (None, None, None), "labels"),
+        ({}, (None, None, 0), "Received: 0 images"),
+    ],
+    ids=["scaled", "labels", "none"],
+)
+def test_test_images_that_do_not_fit_are_refused_before_the_training(change, counts, message):
+    source = dataclasses.replace(SMALL, **change)
+    with pytest.raises(ValueError, match=message):
+        pretrain(tiny(), source, counts=counts, training=lambda *arguments: pytest.fail("it trained"))
 
 
 def test_weights_that_float16_cannot_hold_are_refused(tmp_path):

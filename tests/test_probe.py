@@ -102,6 +102,15 @@ def test_rows_of_zeros_stay():
     np.testing.assert_allclose(unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])), [[0.6, 0.8], [0, 0]])
 
 
+def test_features_of_half_precision_have_lengths_that_it_cannot_hold():
+    (features,), labels = problem(400, views=1, distance=0.3)
+    features = (1000 + 100 * features).astype(np.float16)
+    np.testing.assert_array_equal(unit_rows(features), unit_rows(features.astype(np.float32)))
+    assert unit_rows(features).dtype == np.float32
+    half, single = (fit_probe([kind], labels, seed=0) for kind in (features, features.astype(np.float32)))
+    np.testing.assert_array_equal(half.probabilities([features]), single.probabilities([features]))
+
+
 @pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 2, 2], [1, 1, 2, 2]])
 def test_bad_labels(labels):
     with pytest.raises(ValueError, match=r"two images or more of each class from 0 up\. Received: \["):

@@ -173,6 +173,31 @@ def test_the_others_train_everything_and_see_the_images_as_often_as_the_three(st
     assert phases[-1].learning_rate == 1e-4
 
 
+def normalised():
+    """Return a classifier with layers that have a state and nothing to train, as EfficientNet has them."""
+    inputs, standardisation = keras.Input((8, 8, 1)), layers.Normalization(name="standardisation")
+    standardisation.adapt(labelled()[0])
+    x = layers.Conv2D(2, 3, padding="same", activation="relu", name="low")(standardisation(inputs))
+    x = layers.BatchNormalization(scale=False, center=False, name="norm")(x)
+    x = layers.Conv2D(2, 3, padding="same", activation="relu", name="high")(x)
+    return keras.Model(inputs, layers.Dense(3, name="classes")(layers.Flatten()(x)))
+
+
+@pytest.mark.parametrize("strategy", ["l2_sp", "layerwise", "surgical_1"])
+def test_layers_with_nothing_to_train_are_in_no_ones_way(strategy):
+    model = normalised()
+    assert strategies.layers_to_train(model, strategy) == [layer.name for layer in model.layers if layer.weights]
+    strategies.adapt(model, strategy, labelled(), seed=0, epochs=1, head_epochs=1)
+    model.trainable = False
+    assert strategies.phases(model, strategy, **OPTIONS) == strategies.phases(normalised(), strategy, **OPTIONS)
+
+
+def test_what_each_changes_is_of_layers_that_have_something_to_train():
+    pulled, graded = (strategies.phases(normalised(), name, **OPTIONS)[-1] for name in ("l2_sp", "layerwise"))
+    assert list(pulled.pull) == ["low", "high"] and list(pulled.decay) == ["classes"]
+    assert graded.multipliers == pytest.approx({"low": 0.01, "high": 0.1, "classes": 1.0})
+
+
 def test_a_probe_first_needs_epochs_of_it_and_is_otherwise_the_first_strategy_of_the_slides():
     model = tiny()
     with pytest.raises(ValueError, match=r"for 'lp_ft'\. Received: head_epochs=0$"):

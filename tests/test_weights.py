@@ -68,6 +68,12 @@ def test_the_record_tells_of_the_file_and_nothing_else_is_left(donor, folder):
     assert sorted(path.name for path in folder.iterdir()) == ["made.json", "made.npz"]
 
 
+def test_numpys_values_in_a_record_are_numbers_and_lists(donor, tmp_path):
+    weights.save(donor, tmp_path / "made.npz", {"folds": np.int64(3), "loss": np.array([1.0, 0.5], np.float32)})
+    record = weights.record("made", tmp_path)
+    assert (record["folds"], record["loss"]) == (3, [1.0, 0.5])
+
+
 def test_a_failed_save_keeps_the_old_file_and_leaves_no_partial_one(folder):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(TypeError):

@@ -80,13 +80,22 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: object, *, indent: int | None = None) -> None:
-    """Write JSON atomically: compact, or indented by so many spaces; NumPy's values become numbers and lists.
+    """Write JSON atomically, see `as_json`.
 
     Raises:
         TypeError: a value that JSON does not have; nothing is written.
     """
+    write_text(path, as_json(content, indent=indent))
+
+
+def as_json(content: object, *, indent: int | None = None) -> str:
+    """Return JSON, compact, or indented by so many spaces; NumPy's values become numbers and lists.
+
+    Raises:
+        TypeError: a value that JSON does not have.
+    """
     separators = (",", ":") if indent is None else None
-    write_text(path, json.dumps(content, indent=indent, separators=separators, default=_without_numpy) + "\n")
+    return json.dumps(content, indent=indent, separators=separators, default=_without_numpy) + "\n"
 
 
 def _without_numpy(value: object) -> Any:

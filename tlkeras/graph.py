@@ -146,6 +146,11 @@ def is_random(operation: keras.Operation) -> bool:
     return any(isinstance(value, keras.random.SeedGenerator) for value in state)
 
 
+def can_train(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer, or one inside it, has variables that train once it is not frozen."""
+    return any(part._trainable_variables for part in layer._flatten_layers())
+
+
 def producer(tensor: keras.KerasTensor) -> keras.Operation:
     """Return the operation that made a symbolic tensor of a model."""
     return tensor._keras_history.operation

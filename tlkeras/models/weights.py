@@ -60,18 +60,22 @@ def fingerprint(variables: Iterable[keras.Variable] | keras.Model) -> str:
     return digest.hexdigest()[:16]
 
 
-def check_saving(model: keras.Model, path: Path | None, *, dtype: str = "float32", without: str = "") -> None:
+def check_saving(
+    model: keras.Model, path: Path | None, record: Mapping[str, object], *, dtype: str = "float32", without: str = ""
+) -> None:
     """Find out before hours of training what `save` would refuse after them; without a `path` only `dtype` matters.
 
     Args:
         model: as for `save`, like all that follows.
         path: whose folder is made if it is not there.
+        record: facts to keep with the weights, as far as they are known.
         dtype: of the weights in the file.
         without: a layer that is left out.
 
     Raises:
         ValueError: a path of another suffix, another dtype, or a layer without weights or that is not known.
         OSError: a folder that cannot be written.
+        TypeError: a record that is not JSON.
         WeightFileError: as `tensor_names` does.
     """
     layers = list(dict.fromkeys(name.split("/")[0] for name in tensor_names(model))) if path else [without]
@@ -81,6 +85,7 @@ def check_saving(model: keras.Model, path: Path | None, *, dtype: str = "float32
             f"Received: path={str(path)!r}, {dtype=}, {without=}"
         )
     if path:
+        _files.as_json(dict(record))
         _files.check_writable(path.parent)
 
 
@@ -93,6 +98,7 @@ def save(
         model: a flat model.
         path: ends in .npz.
         record: facts to keep with the weights; file, SHA-256 and the number of parameters in the file are added.
+            NumPy's values become numbers and lists.
         dtype: "float32", or "float16", half the size; reading gives back what was rounded.
         without: a layer that is left out, such as a head that every user replaces.
 
@@ -101,7 +107,7 @@ def save(
         ValueError, WeightFileError: as `check_saving` does.
     """
     path = Path(path)
-    check_saving(model, path, dtype=dtype, without=without)
+    check_saving(model, path, record, dtype=dtype, without=without)
     tensors = {
         name: keras.ops.convert_to_numpy(variable).astype(dtype)
         for name, variable in tensor_names(model).items()
@@ -112,7 +118,7 @@ def save(
         with open(partial, "wb") as file:
             np.savez_compressed(file, **tensors)
         full = {**record, "file": path.name, "sha256": _files.file_digest(partial), "parameters": parameters}
-        partial_record.write_text(json.dumps(full, indent=1) + "\n")
+        partial_record.write_text(_files.as_json(full, indent=1))
 
 
 def record(name: str, folder: Path = PRETRAINED) -> dict:

@@ -33,7 +33,8 @@ class BestCheckpoint(keras.callbacks.Callback):
         model: the whole model, when `fit` is called on a part of it (cached features).
         mode: "max" (more is better), "min", or "auto": what is known of `monitor`, see `MODES`.
 
-    `best` is the best value so far, None before the first; a nan is never the best.
+    `best` is the best value so far, None before the first; a nan is never the best, nor is an epoch whose loss is one,
+    whatever its accuracy: the first class is what a network of nan answers.
 
     Raises:
         ValueError: a wrong suffix, an unknown mode, "auto" for a name of which it is not known, or reuse for a second
@@ -65,9 +66,11 @@ class BestCheckpoint(keras.callbacks.Callback):
             partial.unlink(missing_ok=True)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Save if better; epochs without validation are passed over."""
-        value = (logs or {}).get(self.monitor)
-        if value is None or not self._is_better(value):
+        """Save if better; epochs without validation, and those with a loss of nan, are passed over."""
+        logs = logs or {}
+        value = logs.get(self.monitor)
+        broken = any(math.isnan(logs.get(name, 0.0)) for name in ("loss", "val_loss"))
+        if value is None or broken or not self._is_better(value):
             return
         model = self._whole or self.model
         with _files.replacing(self.path) as partial:

@@ -12,6 +12,7 @@ from sklearn.svm import LinearSVC
 from tlkeras import graph
 from tlkeras.data import splits
 from tlkeras.transfer.batches import training_batches
+from tlkeras.transfer.features import at_least_float32
 from tlkeras.transfer.freezing import compile_classifier, count_trainable
 
 CLASSIFIERS = ("fully_connected", "global_average", "linear_svm")  # report 001, page 20
@@ -101,6 +102,7 @@ def fit_classifier(
         received = f"shape={maps.shape}, {len(labels)} labels"
         raise HeadMismatchError(f"Expected maps (n, height, width, channels), one label each. Received: {received}")
     splits.validate_labels(labels, num_classes)
+    maps = at_least_float32(maps)
     started = time.perf_counter()
     fit = _fit_svm if kind == "linear_svm" else _fit_network
     parameters, predict = fit(kind, maps, labels, num_classes, seed, epochs)
@@ -109,6 +111,7 @@ def fit_classifier(
 
 def fit_svm(features: np.ndarray, labels: np.ndarray, seed: int) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
     """Fit a linear SVM to flat features `(n, d)`; return how many parameters it has, and a function to labels."""
+    features = at_least_float32(features)
     mean, deviation = features.mean(axis=0), np.sqrt(features.var(axis=0)) + keras.config.epsilon()
     machine = LinearSVC(C=_REGULARISATION, dual="auto", random_state=seed, max_iter=5_000)
     machine.fit((features - mean) / deviation, labels)

@@ -69,29 +69,39 @@ class FeatureCache:
         self.hits = self.misses = 0
 
     def features(
-        self, base: keras.Model, images: np.ndarray, forward: Callable[[np.ndarray], Tensor] | None = None
+        self,
+        base: keras.Model,
+        images: np.ndarray,
+        forward: Callable[[np.ndarray], Tensor] | None = None,
+        *,
+        copy: bool = True,
     ) -> np.ndarray:
-        """Return `base(images)` in inference mode, float, `(n, ...)`; computed once for the same base and images.
+        """Return `base(images)` in inference mode, `(n, ...)` float32 or more; computed once for what is the same.
 
         Args:
             base: what computes the features.
             images: `(n, ...)`, as `base` takes them.
             forward: `compiled_forward(base)`, so that several calls trace it once; made where it is not given.
+            copy: False gives the array that is kept, for who only reads: what is written into it is served to all.
         """
         key = self._key(base, images)
         if key in self._arrays:
             self.hits += 1
             self._arrays.move_to_end(key)
-            return self._arrays[key]
-        self.misses += 1
-        size = inference_batch(base, shape=images.shape[1:])
-        features = _in_batches(forward or compiled_forward(base), images, size)
-        if features.nbytes > self._max_bytes:
-            return features
+        else:
+            self.misses += 1
+            size = inference_batch(base, shape=images.shape[1:])
+            features = _in_batches(forward or compiled_forward(base), images, size)
+            if features.nbytes > self._max_bytes:
+                return features
+            self._keep(key, features)
+        return self._arrays[key].copy() if copy else self._arrays[key]
+
+    def _keep(self, key: str, features: np.ndarray) -> None:
+        """Keep features in the place of the oldest."""
         while features.nbytes + sum(array.nbytes for array in self._arrays.values()) > self._max_bytes:
             self._arrays.popitem(last=False)
         self._arrays[key] = features
-        return features
 
     @staticmethod
     def _key(base: keras.Model, images: np.ndarray) -> str:
@@ -117,7 +127,12 @@ def compiled_forward(model: keras.Model) -> Callable[[np.ndarray], Tensor]:
 
 def _in_batches(forward: Callable[[np.ndarray], Tensor], images: np.ndarray, size: int) -> np.ndarray:
     batches = (images[start : start + size] for start in range(0, len(images), size))
-    return np.concatenate([keras.ops.convert_to_numpy(forward(batch)) for batch in batches])
+    return at_least_float32(np.concatenate([keras.ops.convert_to_numpy(forward(batch)) for batch in batches]))
+
+
+def at_least_float32(features: np.ndarray) -> np.ndarray:
+    """Return features as floats of 32 bits or more: in half precision the sum of their squares overflows."""
+    return features.astype(np.result_type(features, np.float32), copy=False)
 
 
 SHARED = FeatureCache()  # one per process: the draws of a study share the validation set and the frozen base

@@ -106,7 +106,7 @@ def finetune(
         ValueError: unknown layers, monitor, mode or `keep`, `keep="best"` without a folder, two phases of one name,
             metrics named as what is logged anyway, images and labels that do not fit the model (see `inputs.read`),
             classes of other names in validation, multipliers for layers that do not train, weights or a single output
-            in a phase with mixup, or `keep="best"` where no epoch has a value of `monitor`.
+            in a phase with mixup, or `keep="best"` where no epoch has a loss and a value of `monitor`.
         FreezingError: what should be frozen moved, or what should train did not.
     """
     _check_options(keep, checkpoints, batch_size, validation_every, phases)
@@ -225,7 +225,7 @@ def _cached(
     forward = features.compiled_forward(base)
 
     def inputs(data: Labelled) -> Labelled:
-        return data._replace(images=cache.features(base, data.images, forward))
+        return data._replace(images=cache.features(base, data.images, forward, copy=False))
 
     return head, inputs(train), validation and inputs(validation)
 
@@ -258,5 +258,5 @@ def _note(history: History, phase: Phase, log: Mapping[str, list], validation: V
 def _reload(model: keras.Model, path: Path | None, monitor: str) -> None:
     """Load the best epoch of a phase."""
     if path is None:
-        raise ValueError(f"Expected an epoch with a value of {monitor}. Received: nan after every epoch")
+        raise ValueError(f"Expected an epoch with a loss and a value of {monitor}. Received: nan after every epoch")
     model.load_weights(path)

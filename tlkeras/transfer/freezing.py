@@ -13,6 +13,7 @@ import numpy as np
 from tlkeras import backend, graph
 
 Train = str | int | Sequence[str]  # "all", "head", how many of the last layers, or names of layers
+CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
 Snapshot = dict[str, list[np.ndarray]]  # the weights of each layer, by its name
 
 
@@ -48,6 +49,17 @@ def trained_layers(model: keras.Model, train: Train) -> list[str]:
     if unknown:
         raise ValueError(f"Expected 'all', 'head', a number, or names out of {names}. Received: train={unknown}")
     return [name for name in names if name in chosen]
+
+
+def learning_layers(model: keras.Model) -> list[str]:
+    """Return the names of the layers that have something to train once they are not frozen, in model order.
+
+    An adapted `Normalization` has weights and nothing to train; so has batch normalisation without scale and offset.
+
+    Args:
+        model: a flat model.
+    """
+    return [layer.name for layer in model.layers if graph.can_train(layer)]
 
 
 def count_trainable(model: keras.Model) -> int:
@@ -244,10 +256,17 @@ def forward_flops(model: keras.Model) -> dict[str, int]:
     """
     counted: dict[str, int] = {}
     for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+        if isinstance(layer, (*CONVOLUTIONS, keras.layers.Dense)):
             positions = math.prod(layer.output.shape[1:-1])
-            counted[layer.name] = 2 * positions * math.prod(layer.kernel.shape)
+            counted[layer.name] = 2 * positions * sum(math.prod(kernel.shape) for kernel in _kernels(layer))
     return counted
+
+
+def _kernels(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Return what a convolution or dense layer multiplies its inputs with: each number once at every position."""
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        return [layer.depthwise_kernel, layer.pointwise_kernel]
+    return [layer.kernel]
 
 
 def training_flops(model: keras.Model, train: Train, images: int, epochs: int, *, cached: bool) -> int:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tlkeras import graph
-from tlkeras.transfer.freezing import Train, compile_classifier, trained_layers
+from tlkeras.transfer.freezing import Train, compile_classifier, learning_layers
 
 _SCHEDULES = ("constant", "cosine", "step")
 _DROP = 0.1  # what a step multiplies the rate by (report 004)
@@ -231,10 +231,10 @@ def graded(model: keras.Model, first: float) -> dict[str, float]:
     """Return multipliers that fall by the same factor from layer to layer: 1 at the last, `first` at the first.
 
     Args:
-        model: a flat model of at least two layers with weights.
+        model: a flat model of at least two layers with something to train; the others get no multiplier.
         first: above 0; report 004 asks for ever smaller changes towards the image, and states no number.
     """
-    names = trained_layers(model, "all")
+    names = learning_layers(model)
     return dict(zip(names, np.geomspace(first, 1, len(names)).tolist(), strict=True))
 
 

@@ -16,6 +16,7 @@ from tlkeras.models import weights
 from tlkeras.transfer.batches import Augment
 from tlkeras.transfer.evaluation import evaluate
 from tlkeras.transfer.finetune import Pair, finetune
+from tlkeras.transfer.inputs import read
 from tlkeras.transfer.phases import Phase
 
 Parts = dict[str, Pair]  # "train", "test" and, unless none was cut off, "validation"
@@ -36,7 +37,7 @@ def pretrain(
     counts: Counts = (None, None, None),
     seed: int = 0,
     training: Training | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
     finish: Callable[[keras.Model], keras.Model] | None = None,
     path: Path | str | None = None,
     dtype: str = "float32",
@@ -74,13 +75,16 @@ def pretrain(
     Raises:
         ValueError: images or labels that do not fit the model, settings that make no `Phase`, weights that are not
             finite in `dtype`, or a checkpoint without a `training` that goes on from it; before the training, another
-            suffix, dtype or layer than `weights.save` takes.
+            suffix, dtype or layer than `weights.save` takes, or no test images.
         OSError: the files cannot be written, which is tried before the training; the checkpoint stays.
+        TypeError: facts that JSON does not have, before the training.
     """
+    path, checkpoint = Path(path) if path else None, Path(checkpoint) if checkpoint else None
     if checkpoint and not training:
         raise ValueError(f"Expected a training that goes on from a checkpoint. Received: checkpoint={checkpoint}")
-    weights.check_saving(model, Path(path) if path else None, dtype=dtype, without=without)
+    weights.check_saving(model, path, facts or {}, dtype=dtype, without=without)
     parts = cut(dataset, counts, seed=seed)
+    read(model, parts["test"])  # what does not fit is refused before the training
     settings: dict[str, Any] = {"seed": seed}
     started = time.perf_counter()
     if training:
@@ -106,7 +110,7 @@ def pretrain(
         **(facts or {}),
     }
     if path:
-        weights.save(model, Path(path), record, dtype=dtype, without=without)
+        weights.save(model, path, record, dtype=dtype, without=without)
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
     return model, record

@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
 from tlkeras.transfer import inputs
+from tlkeras.transfer.features import at_least_float32
 
 STRENGTHS = (1.0, 10.0, 100.0, 1000.0)  # C of scikit-learn, for rows of length 1
 _FOLDS = 5
@@ -93,6 +94,7 @@ def fit_probe(
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
     """Return features `(n, features)` with each row scaled to length 1; rows of zeros stay."""
+    features = at_least_float32(features)
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.where(lengths == 0, 1, lengths)
 

@@ -21,7 +21,7 @@ import keras
 
 from tlkeras import graph
 from tlkeras.transfer.finetune import Callbacks, History, finetune
-from tlkeras.transfer.freezing import trained_layers
+from tlkeras.transfer.freezing import CONVOLUTIONS, learning_layers, trained_layers
 from tlkeras.transfer.inputs import Data
 from tlkeras.transfer.phases import Phase, graded
 
@@ -35,7 +35,6 @@ _SIMILAR_FROM = 0.5  # not stated: the figure has two halves
 _PULL, _DECAY = 0.1, 0.01  # of L2-SP: to the start, and of the new classifier to zero; ours
 FIRST_RATE = 0.01  # of the lowest layer, as a share of the rate; ours, as in report 004
 MIXING = 0.2  # of mixup; its paper takes 0.1 to 0.4 for ImageNet
-_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D)
 
 
 class UnknownStrategyError(ValueError):
@@ -74,7 +73,7 @@ def layers_to_train(model: keras.Model, strategy: str, *, upper_share: float = U
     graph.functional(model)
     names = trained_layers(model, "all")
     start = len(names) - len(classifier_layers(model))
-    below = [i for i, name in enumerate(names[:start]) if isinstance(model.get_layer(name), _CONVOLUTIONS)]
+    below = [i for i, name in enumerate(names[:start]) if isinstance(model.get_layer(name), CONVOLUTIONS)]
     if not below:
         raise ValueError(f"Expected a convolutional base below the classifier. Received: layers {names}")
     if block:
@@ -119,10 +118,10 @@ def _blocks(model: keras.Model, names: Sequence[str]) -> list[list[str]]:
         size = tuple(layer.output.shape[1:-1])
         if None in size:
             raise ValueError(f"Expected a model of a fixed input size. Received: maps of shape {size} from {name!r}")
-        if not found or (isinstance(layer, _CONVOLUTIONS) and size != last):
+        if not found or (isinstance(layer, CONVOLUTIONS) and last not in (None, size)):
             found.append([])
         found[-1].append(name)
-        last = size if isinstance(layer, _CONVOLUTIONS) else last
+        last = size if isinstance(layer, CONVOLUTIONS) else last
     return found
 
 
@@ -132,17 +131,19 @@ def _block_number(strategy: str) -> int:
     return int(number) if number != strategy and number.isdecimal() else 0
 
 
-def _changes(model: keras.Model, strategy: str, base: Sequence[str], classifier: Sequence[str]) -> dict[str, Any]:
+def _changes(model: keras.Model, strategy: str, classifier: Sequence[str]) -> dict[str, Any]:
     """Return what a strategy changes in the main phase: fields of `Phase`, none for most strategies.
 
     Args:
         model: a flat classifier.
         strategy: its name.
-        base: the layers below the classifier.
         classifier: the layers of the classifier.
     """
     if strategy == "l2_sp":
-        return {"pull": dict.fromkeys(base, _PULL), "decay": dict.fromkeys(classifier, _DECAY)}
+        learning = learning_layers(model)
+        base = [name for name in learning if name not in classifier]
+        new = [name for name in learning if name in classifier]
+        return {"pull": dict.fromkeys(base, _PULL), "decay": dict.fromkeys(new, _DECAY)}
     if strategy == "layerwise":
         return {"multipliers": graded(model, FIRST_RATE)}
     return {"mixup": MIXING} if strategy == "mixup" else {}
@@ -154,7 +155,7 @@ def classifier_layers(model: keras.Model) -> list[str]:
     Without such a dense layer it is the last layer with weights, as conv10 of SqueezeNet.
     """
     weighted = [layer for layer in model.layers if layer.weights]
-    last = max((i for i, layer in enumerate(weighted) if isinstance(layer, _CONVOLUTIONS)), default=-1)
+    last = max((i for i, layer in enumerate(weighted) if isinstance(layer, CONVOLUTIONS)), default=-1)
     dense = [i for i, layer in enumerate(weighted) if i > last and isinstance(layer, keras.layers.Dense)]
     return [layer.name for layer in weighted[dense[0] if dense else -1 :]]
 
@@ -194,9 +195,7 @@ def phases(
     if strategy in _AT_ONCE:
         rate = head_rate if strategy == "freeze_base" else learning_rate
         return (Phase(strategy, chosen, head_epochs + epochs, rate, schedule),)
-    base = [name for name in trained_layers(model, "all") if name not in classifier]
-    changed = _changes(model, strategy, base, classifier)
-    main = Phase(strategy, chosen, epochs, learning_rate, schedule, **changed)
+    main = Phase(strategy, chosen, epochs, learning_rate, schedule, **_changes(model, strategy, classifier))
     return (Phase("head", classifier, head_epochs, head_rate, schedule), main) if head_epochs else (main,)
 
 

@@ -189,7 +189,7 @@ def cached_features(images: np.ndarray, arm: Settings, count: int) -> list[list[
         assert halves, "a model of which the head alone is trained has a frozen part"
         base, _ = halves
         pooled = arm.probe == "pooled"
-        computed = photographs.cache().features(_pooled(base) if pooled else base, images)
+        computed = photographs.cache().features(_pooled(base) if pooled else base, images, copy=False)
         parts = np.split(computed, 2 if pooled else 1, axis=1)
         found += [np.split(part, count) for part in parts]
     return found
