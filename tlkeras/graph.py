@@ -270,7 +270,7 @@ def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable
                 elif operation is last:
                     outputs = end(*args)
                 else:
-                    outputs = operation(*args, **_inference(operation, options))
+                    outputs = operation(*args, **_in_mode(operation, options, training=False))
                 if operation is layer:
                     outputs = watch(outputs) if watch else outputs
                     seen.append(outputs)
@@ -282,6 +282,34 @@ def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable
         return keras.ops.cast(outputs[0], "float32"), seen[-1] if seen else None
 
     return run
+
+
+def training_alone(model: keras.Model, kind: type[keras.Layer]) -> Callable[[Tensor], list[Tensor]]:
+    """Return a function that runs a model in inference mode, but its layers of one kind in training mode.
+
+    Args:
+        model: functional or Sequential, of one input and any nesting.
+        kind: of layer, such as `keras.layers.BatchNormalization`.
+
+    Returns:
+        `images (b, ...) -> outputs`.
+
+    Raises:
+        ValueError: as `functional` does.
+    """
+    graph = functional(model)
+
+    def as_called(operation: keras.Operation) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            if inner := _functional(operation):
+                return inner._run_through_graph(args[0], as_called)
+            return operation(*args, **_in_mode(operation, options, training=isinstance(operation, kind)))
+
+        return call
+
+    return lambda images: graph._run_through_graph(
+        keras.ops.convert_to_tensor(images, graph.inputs[0].dtype), as_called
+    )
 
 
 def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
@@ -432,6 +460,6 @@ def _tensor(parent: keras.Model, operation: keras.Operation, *, after: bool) -> 
     return tensors[0]
 
 
-def _inference(operation: keras.Operation, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a call with `training=False` where there is such an argument."""
-    return {**options, "training": False} if "training" in inspect.signature(operation.call).parameters else options
+def _in_mode(operation: keras.Operation, options: dict[str, Any], *, training: bool) -> dict[str, Any]:
+    """Return the options of a call with `training` where there is such an argument."""
+    return {**options, "training": training} if "training" in inspect.signature(operation.call).parameters else options
