@@ -215,6 +215,11 @@ def of_three_numbers():
     return keras.Model(inputs, keras.layers.Identity()(inputs))
 
 
+def of_whole_numbers():
+    inputs = keras.Input((8, 8, 3), dtype="uint8")
+    return keras.Model(inputs, keras.layers.Conv2D(2, 3, name="filters")(keras.layers.Rescaling(1 / 255)(inputs)))
+
+
 def climb(layer="conv_2", channels=None, **options):
     return lambda model: activation_maximization(model, layer, channels, **options)
 
@@ -233,6 +238,10 @@ BAD = {
     "an empty range": (climb(value_range=(1, 1)), r"value_range=\(1, 1\)$"),
     "no memory": (climb(memory=0), r"Received: memory=0$"),
     "not built": (lambda _: activation_maximization(keras.Sequential([]), "conv_2"), "functional or Sequential"),
+    "whole numbers": (
+        lambda _: activation_maximization(of_whole_numbers(), "filters"),
+        r"model of float images.*keras\.models\.clone_model.*Received: dtype=uint8$",
+    ),
     "no images": (lambda _: activation_maximization(of_three_numbers(), "input"), r"Received: \(None, 3\)$"),
 }
 
@@ -242,6 +251,14 @@ def test_bad_requests_are_named(model, name):
     call, message = BAD[name]
     with pytest.raises(ValueError, match=message):
         call(model)
+
+
+def test_the_model_that_the_refusal_of_whole_numbers_proposes_has_pictures():
+    model = of_whole_numbers()
+    twin = keras.models.clone_model(model, input_tensors=keras.Input((8, 8, 3)))
+    twin.set_weights(model.get_weights())
+    found = activation_maximization(twin, "filters", steps=5)
+    assert np.all(found.after > found.before + 0.01)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,23 @@ def test_outputs_and_moving_mean_are_keras_and_the_moving_variance_is_unbiased(o
     np.testing.assert_allclose(mine(x, training=False), theirs(x, training=False), rtol=1e-6)
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_statistics_of_half_precision_are_of_float32_as_those_of_keras(policy):
+    x = np.random.default_rng(0).normal(300, 2, (8, 8, 8, 5)).astype(np.float32)  # the sum of squares is over 65504
+    theirs, mine = layers(x.shape, dtype=policy)
+    with tf.GradientTape(persistent=True) as tape:
+        inputs = tf.constant(x)
+        tape.watch(inputs)
+        expected, found = theirs(inputs, training=True), mine(inputs, training=True)
+        scores = [tf.reduce_sum(tf.sin(tf.cast(outputs, tf.float32))) for outputs in (expected, found)]
+    assert found.dtype == mine.compute_dtype
+    np.testing.assert_allclose(tf.cast(found, tf.float32), tf.cast(expected, tf.float32), atol=0.02)
+    np.testing.assert_allclose(mine.moving_mean, theirs.moving_mean, rtol=1e-3)
+    np.testing.assert_allclose(mine.moving_variance, theirs.moving_variance, rtol=2e-3)
+    slopes = [tape.gradient(score, inputs) for score in scores]
+    assert distances(slopes[1:], slopes[:1])[0] < 0.02
+
+
 def test_one_value_a_channel_leaves_statistics_that_are_finite():
     _, layer = layers((1, 5))
     layer(np.full((1, 5), 2.0, np.float32), training=True)

@@ -175,6 +175,27 @@ def statistics(normalised, name):
     return np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
 
 
+def test_layers_of_chance_before_a_normalisation_do_as_in_inference(floats):
+    pixels = keras.Input((4, 4, 2))
+    x = keras.layers.Dropout(0.5)(keras.layers.RandomBrightness(0.5)(pixels))
+    model = keras.Model(pixels, keras.layers.BatchNormalization(name="first")(x))
+    assert recalibrate(model, floats) == 1
+    mean, variance = statistics(model, "first")
+    np.testing.assert_allclose(mean, floats.mean(axis=(0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(variance, floats.var(axis=(0, 1, 2)), rtol=1e-4)
+
+
+def test_nested_models_are_recalibrated_as_flat_ones(normalised, floats):
+    pixels = keras.Input((4, 4, 2))
+    nested = keras.Model(pixels, keras.layers.Dropout(0.5)(normalised(pixels, training=False)))
+    recalibrate(normalised, floats)
+    expected = normalised.get_weights()
+    randomised(normalised, seed=0)
+    assert recalibrate(nested, floats) == 2
+    for old, new in zip(expected, normalised.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_one_batch_gives_exactly_its_mean_and_variance(normalised, floats):
     assert recalibrate(normalised, floats) == 2
     mean, variance = statistics(normalised, "first")
@@ -235,6 +256,14 @@ def test_settings_are_restored_after_an_error(normalised):
         recalibrate(normalised, images(4, shape=(3, 3, 5)))
     layers = normalised.get_layer("first"), normalised.get_layer("second")
     assert [(layer.momentum, layer.trainable) for layer in layers] == [(0.9, True), (0.99, False)]
+
+
+def test_a_model_without_a_graph_is_refused(floats):
+    class Plain(keras.Model):
+        pass
+
+    with pytest.raises(ValueError, match=r"functional model, .* Received: "):
+        recalibrate(Plain(), floats)
 
 
 @pytest.mark.parametrize("count", [0, 1])

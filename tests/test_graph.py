@@ -193,10 +193,78 @@ def test_layers_that_change_no_value_do_not_hide_the_activation(activation):
     assert graph.output_activation(keras.Model(inputs, outputs)) == activation
 
 
-def test_the_end_of_a_model_without_a_graph_is_its_last_layer():
-    model = subclassed()
-    model.head = layers.Dense(3, activation="softmax")
-    assert graph.last_operation(model) is model.head and not graph.has_logits(model)
+class Perceptron(layers.Layer):
+    """Two dense layers of one's own, which may have an activation between them, and one after them."""
+
+    def __init__(self, units, activation=None, after=None, initializer="glorot_uniform"):
+        super().__init__()
+        self.activation, self.after = keras.activations.get(activation), keras.activations.get(after)
+        self.hidden, self.head = layers.Dense(8), layers.Dense(units, kernel_initializer=initializer)
+
+    def build(self, shape):
+        self.hidden.build(shape)
+        self.head.build((None, 8))
+
+    def call(self, inputs):
+        return self.after(self.head(self.activation(self.hidden(inputs))))
+
+
+class WithoutGraph(keras.Model):
+    """A classifier that runs its layers in another order than it made them."""
+
+    def __init__(self, first=None, last=None):
+        super().__init__()
+        self.last = layers.Dense(3, activation=last)
+        self.dropout = layers.Dropout(0.9)
+        self.first = layers.Dense(3, activation=first)
+
+    def call(self, inputs, training=None):
+        return self.last(self.first(self.dropout(inputs, training=training)))
+
+
+OWN_ENDS = {
+    "a hidden sigmoid": (lambda: Perceptron(1, "sigmoid"), None),
+    "a hidden softmax": (lambda: Perceptron(3, "softmax"), None),
+    "a head of zeros": (lambda: Perceptron(1, "relu", initializer="zeros"), None),
+    "a sigmoid inside": (lambda: Perceptron(1, "relu", "sigmoid"), "sigmoid"),
+    "a softmax inside": (lambda: Perceptron(3, "relu", "softmax"), "softmax"),
+    "a lambda layer": (lambda: layers.Lambda(lambda x: keras.ops.softmax(x)), "softmax"),
+    "a linear lambda layer": (lambda: layers.Lambda(lambda x: 2 * x), None),
+    "a softmax of a model without a graph": (lambda: WithoutGraph(last="softmax"), "softmax"),
+    "a softmax in the middle of a model without a graph": (lambda: WithoutGraph(first="softmax"), None),
+}
+
+
+@pytest.mark.parametrize("name", OWN_ENDS)
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_ends_of_ones_own_are_judged_by_what_they_do(name, policy):
+    make, activation = OWN_ENDS[name]
+    keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = with_end(make())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    before = model.get_weights()
+    assert graph.output_activation(model) == activation
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    if activation:
+        with pytest.raises(ValueError, match=r"Expected a Keras layer whose activation comes last.* Received: "):
+            graph.logits(model)
+    else:
+        x = images(2).astype(np.float32)
+        np.testing.assert_array_equal(graph.logits(model)(x)[0], keras.ops.cast(model(x, training=False), "float32"))
+
+
+def test_the_end_of_a_model_without_a_graph_is_found_below_layers_that_change_no_value():
+    inner = with_end(WithoutGraph(last="softmax"))
+    assert graph.output_activation(keras.Model(inner.inputs, layers.Flatten()(inner.outputs[0]))) == "softmax"
+
+
+def test_the_end_of_a_model_without_a_graph_is_refused():
+    with pytest.raises(ValueError, match=r"functional model, .* Received: "):
+        graph.has_logits(subclassed())
 
 
 def test_a_softmax_inside_the_last_layer_is_left_out_and_a_layer_is_watched():

@@ -72,3 +72,40 @@ def test_a_layer_that_ends_otherwise_is_run_as_it_is():
     capped = keras.layers.ReLU(max_value=1.0, name="capped")(convolution()(inputs))
     model = keras.Model(inputs, capped)
     np.testing.assert_array_equal(o.activations(model, "capped")(IMAGES[..., :1]), model(IMAGES[..., :1]))
+
+
+class Residual(keras.layers.Layer):
+    """A block of one's own, whose activation is not its last step; it makes its convolution early or late."""
+
+    def __init__(self, early, activation="relu", **options):
+        super().__init__(**options)
+        self.early, self.activation = early, keras.activations.get(activation)
+        self.convolution = convolution() if early else None
+
+    def build(self, shape):
+        self.convolution = self.convolution or convolution()
+        self.convolution.build(shape)
+
+    def call(self, inputs):
+        return self.convolution(self.activation(inputs)) - inputs
+
+    def get_config(self):
+        return {**super().get_config(), "early": self.early, "activation": "relu"}
+
+
+class Fixed(Residual):
+    """A block that takes no activation."""
+
+    def __init__(self, **options):
+        super().__init__(early=False, **options)
+
+    def get_config(self):
+        return keras.layers.Layer.get_config(self)
+
+
+@pytest.mark.parametrize("make", [lambda **k: Residual(True, **k), lambda **k: Residual(False, **k), Fixed])
+def test_what_a_layer_of_ones_own_calls_its_activation_is_not_taken_for_its_end(make):
+    inputs = keras.Input((4, 4, 2))
+    model = keras.Model(inputs, make(name="block")(inputs))
+    assert np.asarray(model(IMAGES)).min() < 0
+    np.testing.assert_array_equal(o.activations(model, "block")(IMAGES), model(IMAGES))

@@ -159,18 +159,39 @@ def producer(tensor: keras.KerasTensor) -> keras.Operation:
 def last_operation(model: keras.Model) -> keras.Operation:
     """Return the operation that makes the first output of a model, inside the nested model if one makes it.
 
-    Of a subclassed model, which has no graph, it is the last layer.
+    A nested model without a graph counts as one operation.
+
+    Args:
+        model: functional or Sequential.
+
+    Raises:
+        ValueError: as `functional` does.
     """
-    operation = model
-    while isinstance(operation, keras.Model):
-        graph = _functional(operation)
-        operation = producer(graph.outputs[0]) if graph else operation.layers[-1]
+    operation: Any = functional(model)
+    while graph := _functional(operation):
+        operation = producer(graph.outputs[0])
     return operation
 
 
+def last_activation(operation: keras.Operation) -> Callable[[Tensor], Tensor] | None:
+    """Return the activation that a layer of Keras applies last, and None where there is none.
+
+    A layer of anyone else may use what it calls `activation` anywhere, so that it has none here.
+    """
+    return getattr(operation, "activation", None) if _tells_its_end(operation) else None
+
+
 def squashing(operation: keras.Operation) -> str | None:
-    """Return "softmax" or "sigmoid" for an operation that is one or ends in one, and None for any other."""
-    activation = getattr(operation, "activation", None)
+    """Return "softmax" or "sigmoid" for an operation that is one or ends in one, and None for any other.
+
+    One that is not Keras' own, such as a lambda layer, is judged by what it does to a few random rows.
+
+    Args:
+        operation: of a model.
+    """
+    if not _tells_its_end(operation):
+        return _behaviour_in_model(operation)
+    activation = last_activation(operation)
     names = (type(operation).__name__.lower(), getattr(activation, "__name__", ""))
     return next((name for name in names if name in _SQUASHING), None) or _behaviour(activation)
 
@@ -193,7 +214,7 @@ def output_activation(model: keras.Model) -> str | None:
     operation = last_operation(model)
     while squashing(operation) is None and _keeps_values(operation):
         before = producer(operation.input)
-        operation = last_operation(before) if isinstance(before, keras.Model) else before
+        operation = last_operation(before) if is_functional(before) else before
     return squashing(operation)
 
 
@@ -202,7 +223,15 @@ def without_activation(operation: keras.Operation) -> Callable[[Tensor], Tensor]
 
     Args:
         operation: a layer with an argument `activation`; or the activation itself, which is left out as a whole.
+
+    Raises:
+        ValueError: an operation that is not Keras' own, whose activation may be anywhere.
     """
+    if not _tells_its_end(operation):
+        raise ValueError(
+            "Expected a Keras layer whose activation comes last, such as `keras.layers.Dense`, or an activation of its "
+            f"own, such as `keras.layers.Softmax`. Received: {operation!r}"
+        )
     if not getattr(operation, "weights", None):
         return lambda inputs: inputs
     config = operation.get_config()
@@ -260,10 +289,10 @@ def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable
         follow it. The output is None if there is no `layer`.
 
     Raises:
-        ValueError: as `functional` does.
+        ValueError: as `functional` does, and as `without_activation` does for a softmax or sigmoid at the end.
     """
     graph, last = functional(model), last_operation(model)
-    end = without_activation(last) if squashing(last) else last
+    end = without_activation(last) if squashing(last) else None
 
     def run(images: Tensor, watch: Watch | None = None) -> tuple[Tensor, Tensor | None]:
         seen = []
@@ -272,10 +301,10 @@ def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable
             def call(*args: Any, **options: Any) -> Any:
                 if inner := _functional(operation):
                     outputs = inner._run_through_graph(args[0], as_called)
-                elif operation is last:
+                elif operation is last and end:
                     outputs = end(*args)
                 else:
-                    outputs = operation(*args, **_inference(operation, options))
+                    outputs = operation(*args, **_in_mode(operation, options, training=False))
                 if operation is layer:
                     outputs = watch(outputs) if watch else outputs
                     seen.append(outputs)
@@ -287,6 +316,34 @@ def logits(model: keras.Model, layer: keras.Operation | None = None) -> Callable
         return keras.ops.cast(outputs[0], "float32"), seen[-1] if seen else None
 
     return run
+
+
+def training_alone(model: keras.Model, kind: type[keras.Layer]) -> Callable[[Tensor], list[Tensor]]:
+    """Return a function that runs a model in inference mode, but its layers of one kind in training mode.
+
+    Args:
+        model: functional or Sequential, of one input and any nesting.
+        kind: of layer, such as `keras.layers.BatchNormalization`.
+
+    Returns:
+        `images (b, ...) -> outputs`.
+
+    Raises:
+        ValueError: as `functional` does.
+    """
+    graph = functional(model)
+
+    def as_called(operation: keras.Operation) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            if inner := _functional(operation):
+                return inner._run_through_graph(args[0], as_called)
+            return operation(*args, **_in_mode(operation, options, training=isinstance(operation, kind)))
+
+        return call
+
+    return lambda images: graph._run_through_graph(
+        keras.ops.convert_to_tensor(images, graph.inputs[0].dtype), as_called
+    )
 
 
 def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
@@ -372,6 +429,33 @@ def _behaviour(activation: object) -> str | None:
     return next((name for name, values in known.items() if np.allclose(found, values, atol=1e-6)), None)
 
 
+def _tells_its_end(operation: keras.Operation) -> bool:
+    """Return whether an operation is Keras' own, in which an activation comes last."""
+    return type(operation).call.__module__.startswith("keras.") and not isinstance(operation, keras.layers.Lambda)
+
+
+def _behaviour_in_model(operation: keras.Operation) -> str | None:
+    """Return "softmax" or "sigmoid" for an operation whose outputs for any inputs are such probabilities."""
+    node = operation._inbound_nodes[0]
+    samples = {id(tensor): _sample(tensor) for tensor in node.input_tensors}
+    args, options = node.arguments.fill_in(samples)
+    with keras.StatelessScope():  # one that counts or remembers shall not see the sample
+        outputs = operation(*args, **_in_mode(operation, options, training=False))
+    found = keras.ops.convert_to_numpy(keras.ops.cast(keras.tree.flatten(outputs)[0], "float32"))
+    if not ((found >= 0) & (found <= 1)).all() or not found.any():  # the logits of a head of zeros are 0
+        return None
+    return "softmax" if np.allclose(found.sum(-1), 1, atol=0.01) else "sigmoid"  # atol: half precision
+
+
+def _sample(tensor: keras.KerasTensor) -> Tensor:
+    """Return random rows for an input of an operation, from small ones to those whose logits are not within 0..1."""
+    rows, *sides = tensor.shape
+    shape = (rows or 16, *(side or 64 for side in sides))
+    scales = np.geomspace(0.1, 100, shape[0])  # of larger ones float16 overflows
+    values = np.random.default_rng(0).normal(size=shape).T * scales
+    return keras.ops.cast(values.T.astype(np.float32), tensor.dtype)
+
+
 def _keeps_values(operation: keras.Operation) -> bool:
     """Return whether what comes out of an operation is what goes in, in any shape or dtype."""
     passing = isinstance(operation, keras.layers.Flatten | keras.layers.Reshape | keras.layers.Identity)
@@ -437,6 +521,6 @@ def _tensor(parent: keras.Model, operation: keras.Operation, *, after: bool) -> 
     return tensors[0]
 
 
-def _inference(operation: keras.Operation, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a call with `training=False` where there is such an argument."""
-    return {**options, "training": False} if "training" in inspect.signature(operation.call).parameters else options
+def _in_mode(operation: keras.Operation, options: dict[str, Any], *, training: bool) -> dict[str, Any]:
+    """Return the options of a call with `training` where there is such an argument."""
+    return {**options, "training": training} if "training" in inspect.signature(operation.call).parameters else options

@@ -37,22 +37,23 @@ def train_call(layer: keras.layers.BatchNormalization, inputs: Any, *, unbiased:
 
     Args:
         layer: a built layer of any subclass, channels last.
-        inputs: `(batch, ..., channels)`.
+        inputs: `(batch, ..., channels)`; half precision is computed in float32, as Keras does.
         unbiased: whether the moving variance takes n / (n - 1) times the batch's, as PyTorch's does, of n >= 2.
 
     Returns:
-        A tensor of the shape of `inputs`.
+        A tensor of the shape and dtype of `inputs`.
     """
-    dtype, channels = inputs.dtype, inputs.shape[-1]
+    dtype, channels = keras.backend.result_type(inputs.dtype, "float32"), inputs.shape[-1]
     gamma = ops.cast(layer.gamma, dtype) if layer.scale else ops.ones(channels, dtype)
     beta = ops.cast(layer.beta, dtype) if layer.center else ops.zeros(channels, dtype)
-    outputs, mean, variance = normalised(inputs, gamma, beta, layer.epsilon)
+    outputs, mean, variance = normalised(ops.cast(inputs, dtype), gamma, beta, layer.epsilon)
     if unbiased:
         count = ops.cast(ops.size(inputs) / channels, dtype)
         variance = variance * count / ops.maximum(count - 1, 1)  # of one value it is 0, like the biased one
     for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-        moving.assign(moving * layer.momentum + ops.stop_gradient(batch) * (1 - layer.momentum))
-    return outputs
+        batch = ops.cast(ops.stop_gradient(batch), moving.dtype)
+        moving.assign(moving * layer.momentum + batch * (1 - layer.momentum))
+    return ops.cast(outputs, inputs.dtype)
 
 
 def normalised(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:

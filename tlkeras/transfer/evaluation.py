@@ -160,10 +160,11 @@ def recalibrate(model: keras.Model, images: np.ndarray, *, batch_size: int = 500
     Keras' BatchNormalization (momentum 0.99) needs hundreds of steps before its moving statistics are right;
     100 images in batches of 32 give 4 steps an epoch (report 002).
     With one batch the statistics are exactly those of `images`; with more, the mean over the batches
-    (Ioffe and Szegedy 2015, algorithm 2).
+    (Ioffe and Szegedy 2015, algorithm 2). Dropout and random augmentation are off, as when a score is measured.
 
     Args:
-        model: any flat model with BatchNormalization layers.
+        model: functional or Sequential, nested ones included, with BatchNormalization layers; those inside a layer of
+            another kind stay as they are.
         images: `(n, height, width, channels)`, raw 0..255, at least 2.
         batch_size: most images in a forward pass; all passes get as many, give or take one.
 
@@ -171,12 +172,15 @@ def recalibrate(model: keras.Model, images: np.ndarray, *, batch_size: int = 500
         The number of layers recalibrated.
 
     Raises:
-        ValueError: fewer than 2 images, or images that do not fit the model (see `data.splits.check_images`).
+        ValueError: fewer than 2 images, images that do not fit the model (see `data.splits.check_images`), or a model
+            without a graph (see `graph.functional`).
     """
     if len(images) < 2:
         raise ValueError(f"Statistics need at least 2 images. Received: {len(images)}")
+    kind = keras.layers.BatchNormalization
+    run = graph.training_alone(model, kind)
     check_images(model, images)
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [operation for operation in graph.operations(model).values() if isinstance(operation, kind)]
     kept = [(layer.momentum, layer.trainable) for layer in layers]
     try:
         for layer in layers:
@@ -184,7 +188,7 @@ def recalibrate(model: keras.Model, images: np.ndarray, *, batch_size: int = 500
         for step, batch in enumerate(np.array_split(images, -(-len(images) // batch_size))):
             for layer in layers:
                 layer.momentum = step / (step + 1)  # makes the exponential average a plain one
-            model(batch, training=True)
+            run(batch)
     finally:
         for layer, (momentum, trainable) in zip(layers, kept, strict=True):
             layer.momentum, layer.trainable = momentum, trainable

@@ -140,7 +140,7 @@ def prepare(
 
     Raises:
         ValueError: an unknown layer, a target out of range, a layer without channels, a model that is not functional
-            or takes other than one image, an objective without a look at the model, a wrong size or range.
+            or takes other than one image of floats, an objective without a look at the model, a wrong size or range.
         NotFiniteError: weights that are NaN or infinite; `run` raises it for pictures.
     """
     shape = _picture_shape(model, size)
@@ -400,6 +400,11 @@ def _picture_shape(model: keras.Model, size: int | tuple[int, int] | None) -> Sh
     shape = tuple(inputs[0].shape[1:])
     if len(shape) != 3 or not shape[2]:
         raise ValueError(f"Expected a model of images (batch, height, width, channels). Received: {(None, *shape)}")
+    if not keras.backend.is_float_dtype(inputs[0].dtype):  # a cast to whole numbers has no slope
+        raise ValueError(
+            "Expected a model of float images. `keras.models.clone_model(model, input_tensors=keras.Input(shape))` and "
+            f"`set_weights(model.get_weights())` make one. Received: dtype={inputs[0].dtype}"
+        )
     sides = (size, size) if isinstance(size, int) else tuple(size or shape[:2])
     if len(sides) != 2 or any(not side or own not in (None, side) for side, own in zip(sides, shape, strict=False)):
         raise ValueError(f"Expected a size that fits the model's input {(None, *shape)}. Received: size={size}")

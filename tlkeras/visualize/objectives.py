@@ -139,7 +139,7 @@ def activations(model: keras.Model, name: str) -> Forward:
 def _has_relu(layer: keras.Operation) -> bool:
     if isinstance(layer, keras.layers.ReLU):
         return (layer.max_value, layer.negative_slope, layer.threshold) == (None, 0, 0)
-    return getattr(layer, "activation", None) is keras.activations.relu
+    return graph.last_activation(layer) is keras.activations.relu
 
 
 @backend.custom_gradient
