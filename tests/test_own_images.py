@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -111,6 +112,16 @@ def test_saved_models_predict_and_name_what_is_no_image(adapted, tree, tmp_path,
     assert capsys.readouterr().out.split("\t")[1] == "sand"
     with pytest.raises(ValueError, match="Expected a saved model"):
         own_images.predict(tmp_path / "none.keras", [tree])
+
+
+@pytest.mark.parametrize("change", [{"model_sha256": "0"}, {"class_names": None}, None])
+def test_classes_of_another_study_are_not_predicted(adapted, tree, tmp_path, change):
+    record = json.loads(adapted.files["run.json"].read_text()) | (change or {})
+    text = json.dumps({key: value for key, value in record.items() if value is not None}) if change else "{"
+    shutil.copy(adapted.files["model.keras"], tmp_path)
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=r"of this model.*adapt again\. Received: .*run\.json'$"):
+        own_images.predict(tmp_path, [tree / "val" / "red"])
 
 
 def test_prediction_passes_over_what_systems_put_into_a_folder(adapted, tree, tmp_path):

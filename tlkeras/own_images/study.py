@@ -370,7 +370,7 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
         A row of each: file, predicted, probability (0..1); or file and problem, where it is no image.
 
     Raises:
-        ValueError: no model there, a damaged one, or no images.
+        ValueError: no model there, a damaged one, a run.json of another model, or no images.
     """
     path = Path(model) / "model.keras" if Path(model).is_dir() else Path(model)
     files = [file for image in images for file in _files_in(Path(image))]
@@ -384,7 +384,7 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
         ) from error
     side, classes = network.input_shape[1], network.output_shape[-1]
     beside = path.with_name("run.json")
-    names = json.loads(beside.read_text(encoding="utf-8"))["class_names"] if beside.exists() else range(classes)
+    names = _class_names(beside, path) if beside.exists() else range(classes)
     rows: list[dict[str, Any]] = []
     for file in _files.progress(files, "predicting"):
         try:
@@ -396,6 +396,24 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
         best = int(chances.argmax())
         rows.append({"file": str(file), "predicted": str(names[best]), "probability": round(float(chances[best]), 5)})
     return rows
+
+
+def _class_names(record: Path, model: Path) -> list[str]:
+    """Return the classes that a run.json names; after a kill, it may still be of the study before.
+
+    Raises:
+        ValueError: it is of another model, or damaged.
+    """
+    try:
+        stored = json.loads(record.read_text(encoding="utf-8"))
+        if stored["model_sha256"] != _files.file_digest(model):
+            raise ValueError("it is of another")
+        return stored["class_names"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"Expected the record of this model ({type(error).__name__}: {error}): run adapt again. "
+            f"Received: {str(record)!r}"
+        ) from error
 
 
 def _files_in(path: Path) -> list[Path]:
