@@ -230,9 +230,9 @@ def test_near_duplicates_are_found_resized_and_saved_again(tmp_path):
     again = np.asarray(Image.open(tmp_path / "again.jpg"))
     first = folder.Photographs(tuple(smooth), np.array([0, 0, 1, 1]), ("a", "b", "c", "d"))
     second = folder.Photographs((again,), np.array([1]), ("again",))
-    (pair,) = folder.near_duplicates(first, second)
-    assert (pair["first"], pair["second"], pair["same_class"]) == ("a", "again", False)
-    assert folder.near_duplicates(first) == []
+    (pair,), count = folder.near_duplicates(first, second)
+    assert (pair["first"], pair["second"], pair["same_class"], count) == ("a", "again", False, 1)
+    assert folder.near_duplicates(first) == ([], 0)
 
 
 def test_the_corrected_test_is_wider_than_the_plain_one():
@@ -354,5 +354,12 @@ def test_a_summary_says_what_is_not_decided_and_remarks_name_the_doubts(adapted)
     told = page.summary(dataclasses.replace(adapted, rows=[*adapted.rows, better]))
     assert "a dear way" in told and "is not decided (p = 0.30)" in told
     pair = {"first": "a.png", "second": "b.png", "same_class": True, "likeness": 1.0}
-    remarks = "\n".join(page.remarks(dataclasses.replace(adapted, duplicates=[pair])))
-    assert "a.png and b.png" in remarks and "stand-in" in remarks and "vgg16 was left out" in remarks
+    many = dataclasses.replace(adapted, duplicates=[pair], duplicate_count=4950)
+    assert findings.describe(many, "mine")["near_duplicate_count"] == 4950
+    remarks = "\n".join(page.remarks(many))
+    assert (
+        "4,950 pairs" in remarks
+        and "a.png and b.png" in remarks
+        and "stand-in" in remarks
+        and "vgg16 was left out" in remarks
+    )

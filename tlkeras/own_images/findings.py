@@ -26,7 +26,8 @@ class Adapted:
     `scores` are of the candidates that were run to the end, cheapest first, `rows` what `comparison.decide` says of
     them, `skipped` and `missing` name the candidates and backbones that were left out, with the reason.
     `probabilities` `(n, classes)` are the chosen candidate's for each training image, by models that had not seen it,
-    mean over the repeats; `held_out` the finished model's for the further splits, or None.
+    mean over the repeats; `held_out` the finished model's for the further splits, or None. `duplicates` are the closest
+    of `duplicate_count` pairs of images that show the same.
     """
 
     collection: Collection
@@ -42,6 +43,7 @@ class Adapted:
     probabilities: np.ndarray
     curve: dict[str, Any]
     duplicates: list[dict]
+    duplicate_count: int
     settings: dict[str, Any]
     seconds: float = 0.0
     model: keras.Model | None = None
@@ -97,6 +99,7 @@ def describe(adapted: Adapted, path: Path | str) -> dict[str, Any]:
         "held_out": adapted.held_out_accuracy(),
         "learning_curve": adapted.curve,
         "near_duplicates": adapted.duplicates,
+        "near_duplicate_count": adapted.duplicate_count,
         "seconds": round(adapted.seconds, 1),
         "model_sha256": _files.file_digest(model) if model else None,
         **environment.describe(),

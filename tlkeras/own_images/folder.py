@@ -9,9 +9,11 @@ import numpy as np
 
 from tlkeras import data
 from tlkeras.data.images import ImageTree, image_paths, squares
+from tlkeras.data.shared import closest
 
 _FEWEST = 5  # images of a class: one for each fold of the cross-validation
 _MOST_CLASSES = 1_000  # more are usually folders of another kind, such as one for each photograph
+_MOST_PAIRS = 1_000  # of images that show the same; frames of a film have millions
 _SCARCE = 20  # images of a class, below which its own recall is anybody's guess
 _FOR_TRAINING = ("train", "training", "all")
 
@@ -125,7 +127,7 @@ def _check(collection: Collection) -> None:
         )
 
 
-def near_duplicates(first: Photographs, second: Photographs | None = None) -> list[dict]:
+def near_duplicates(first: Photographs, second: Photographs | None = None) -> tuple[list[dict], int]:
     """Return pairs of images that show the same: copies, resized or saved again, of a set or of two sets.
 
     Args:
@@ -133,16 +135,18 @@ def near_duplicates(first: Photographs, second: Photographs | None = None) -> li
         second: compared with them; None compares the first among themselves.
 
     Returns:
-        Rows of `first`, `second` (files), `same_class` and `likeness` (up to 1), the most alike first; see
-        `tlkeras.data.overlaps`.
+        Rows of `first`, `second` (files), `same_class` and `likeness` (up to 1), the most alike first and at most
+        1,000; and how many pairs there are. See `tlkeras.data.overlaps`.
     """
     other = second or first
-    return [
+    pairs, count = closest(first.images, second.images if second else None, most=_MOST_PAIRS)
+    rows = [
         {
             "first": first.files[row["first"]],
             "second": other.files[row["second"]],
             "same_class": bool(first.labels[row["first"]] == other.labels[row["second"]]),
             "likeness": round(1 - row["distance"], 4),
         }
-        for row in data.overlaps(first.images, second.images if second else None)
+        for row in pairs
     ]
+    return rows, count

@@ -168,7 +168,8 @@ def remarks(adapted: Adapted) -> list[str]:
         found.append(f"Classes with so few images that their own accuracy says little: {few}.")
     if adapted.duplicates:
         pairs = "; ".join(f"{pair['first']} and {pair['second']}" for pair in adapted.duplicates[:5])
-        found.append(f"{len(adapted.duplicates)} pairs of images show nearly the same, so scores may flatter: {pairs}.")
+        count = f"{adapted.duplicate_count:,}"
+        found.append(f"{count} pairs of images show nearly the same, so scores may flatter: {pairs}.")
     found += [f"Left out: {problem}" for problem in collection.problems[:20]]
     return found
 

@@ -81,6 +81,7 @@ def adapt_images(
     features, scores, skipped = _compared(collection, found, parts, deadline, seed, folder_out)
     chosen, rows = comparison.decide(scores, {one.candidate.name: one.accuracies(labels, parts) for one in scores})
     ranked = _transferability(found, features, labels)
+    duplicates, duplicate_count = _duplicates(collection)
     adapted = Adapted(
         collection=collection,
         backbones=found,
@@ -94,7 +95,8 @@ def adapt_images(
         chosen=chosen,
         probabilities=next(score for score in scores if score.candidate is chosen).probabilities.mean(0),
         curve=_learning_curve(chosen, features, labels, parts[0], seed=seed),
-        duplicates=_duplicates(collection),
+        duplicates=duplicates,
+        duplicate_count=duplicate_count,
         settings={"budget": budget, "repeats": repeats, "seed": seed},
     )
     _finish(adapted, seed)
@@ -138,10 +140,15 @@ def _compared(
     return features, scores, study.skipped
 
 
-def _duplicates(collection: Collection) -> list[dict]:
-    """Return the pairs of images that show the same, among those to train on and between them and the held out."""
+def _duplicates(collection: Collection) -> tuple[list[dict], int]:
+    """Return pairs that show the same, among the images to train on and between them and the held out, and the count.
+
+    Of each kind they are the closest, see `folder.near_duplicates`.
+    """
     train, held_out = collection.train, collection.held_out
-    return folder.near_duplicates(train) + (folder.near_duplicates(train, held_out) if held_out else [])
+    among, count = folder.near_duplicates(train)
+    between, further = folder.near_duplicates(train, held_out) if held_out else ([], 0)
+    return among + between, count + further
 
 
 def _finish(adapted: Adapted, seed: int) -> None:
