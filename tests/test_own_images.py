@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -87,6 +88,16 @@ def test_the_command_does_the_same_again_for_any_path(adapted):
     command = findings.describe(adapted, "my photographs; 2024")["command"]
     assert shlex.split(command) == ["python", "-m", "tlkeras", "adapt", "my photographs; 2024", *options]
     assert " --out " not in findings.describe(dataclasses.replace(adapted, files={}), "mine")["command"]
+
+
+def test_paths_that_are_no_text_are_written_and_printed(adapted, tree, tmp_path, capsys):
+    broken = os.fsdecode(b"caf\xe9")  # as a file system hands it over
+    record = findings.describe(dataclasses.replace(adapted, files={}), broken)
+    assert record["folder"] == "caf\ufffd" and " adapt 'caf\ufffd' " in json.dumps(record, ensure_ascii=False)
+    json.dumps(record, ensure_ascii=False).encode("utf-8")
+    image = shutil.copy(tree / "val" / "red" / "0.png", tmp_path / f"{broken}.png")
+    assert main(["predict", str(adapted.files["model.keras"]), str(image)]) == 0
+    assert capsys.readouterr().out.split("\t")[0] == str(tmp_path / "caf\ufffd.png")
 
 
 def test_plain_keras_opens_the_model_in_another_process(adapted, tree, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tlkeras import data, startup
+from tlkeras.data.images import printable
 from tlkeras.experiments import audit, environment, executors, journal, plans, runs, tables
 from tlkeras.experiments.report import Report, profile
 from tlkeras.reports import REPORTS
@@ -312,7 +313,7 @@ def _adapt(options: argparse.Namespace) -> None:
     print(page.summary(adapted))
     for remark in page.remarks(adapted):
         print(f"    {remark}")
-    print("\n".join(str(path) for path in adapted.files.values()))
+    print("\n".join(printable(path) for path in adapted.files.values()))
 
 
 def _predict_options(parser: argparse.ArgumentParser) -> None:
@@ -325,7 +326,7 @@ def _predict(options: argparse.Namespace) -> None:
     from tlkeras.own_images import predict
 
     for row in predict(options.model, options.images):
-        print("\t".join(str(value) for value in row.values()))
+        print("\t".join(printable(str(value)) for value in row.values()))
 
 
 def _pretrain_options(parser: argparse.ArgumentParser) -> None:

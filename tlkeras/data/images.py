@@ -304,7 +304,12 @@ def _content(path: Path) -> bytes:
 
 def _text(name: str) -> str:
     """Return a name that can be printed, and is the same whichever system wrote it (composed Unicode)."""
-    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
+    return unicodedata.normalize("NFC", printable(name))
+
+
+def printable(path: Path | str) -> str:
+    """Return a path as text that can be printed and written down, though it hold bytes that are no UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _tree(name: str, by_split: Mapping[str, Mapping[str, list]], problems: list[str], fingerprint: str) -> ImageTree:

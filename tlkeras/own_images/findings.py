@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from tlkeras import _files
+from tlkeras.data.images import printable
 from tlkeras.experiments import environment
 from tlkeras.own_images.backbones import Backbone
 from tlkeras.own_images.comparison import Candidate, Score
@@ -79,7 +80,7 @@ def describe(adapted: Adapted, path: Path | str) -> dict[str, Any]:
     model = adapted.files.get("model.keras")
     return {
         "command": _command(adapted, path, model.parent if model else None),
-        "folder": str(path),
+        "folder": printable(path),
         "name": adapted.collection.name,
         "fingerprint": adapted.collection.fingerprint,
         "stand_in": adapted.collection.stand_in,
@@ -109,7 +110,7 @@ def describe(adapted: Adapted, path: Path | str) -> dict[str, Any]:
 def _command(adapted: Adapted, path: Path | str, out: Path | None) -> str:
     """Return what a shell is given to do it again; `out` is the folder that was written, or None."""
     settings = adapted.settings
-    words = ["python", "-m", "tlkeras", "adapt", str(path), *(["--out", str(out)] if out else [])]
+    words = ["python", "-m", "tlkeras", "adapt", printable(path), *(["--out", printable(out)] if out else [])]
     words += ["--budget", f"{settings['budget']:g}", "--repeats", str(settings["repeats"])]
     words += ["--seed", str(settings["seed"])]
     return shlex.join(words + [word for backbone in adapted.backbones for word in ("--backbone", backbone.network)])
