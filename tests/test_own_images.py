@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -223,6 +224,11 @@ def test_an_output_that_cannot_be_written_is_told_first(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="MiB free"):
         own_images.adapt_images(tmp_path, tmp_path / "out")
     assert main(["adapt", str(tmp_path / "nothing"), "--out", str(tmp_path / "file")]) == 2
+
+
+def test_a_backbone_that_cannot_be_had_says_in_one_line_why():
+    for reason in backbones.available()[1].values():
+        assert "Tried: cache: no complete copy at " in reason and "; network: switched off" in reason
 
 
 def test_unknown_backbones_and_settings_are_named(tree):
