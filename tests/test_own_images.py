@@ -188,6 +188,15 @@ def test_a_folder_without_splits_is_read(tmp_path):
     assert found.train.files[0] == "blue/0.png" and not found.problems
 
 
+def test_a_folder_that_is_named_like_a_data_set_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(folder.FolderError, match="Received: path='letters'"):
+        folder.read(Path("letters"))
+    for name in ("letters", "hymenoptera"):
+        photographs(tmp_path / name, {"blue": 5, "red": 6})
+        assert folder.read(name).counts() == folder.read(Path(name)).counts() == {"blue": 5, "red": 6}
+
+
 def bad_folders(root):
     yield root / "none", "Expected a folder"
     (root / "empty").mkdir()

@@ -67,15 +67,16 @@ class Collection:
 def read(path: Path | str) -> Collection:
     """Read `class/image` or `split/class/image`, or a data set of images by its name, such as "hymenoptera".
 
-    Of several splits, one called "train" or "training" is trained on and the others are held out; without one, all
-    images are pooled.
+    A Path always is a folder, and a folder of that name goes before a data set. Of several splits, one called "train"
+    or "training" is trained on and the others are held out; without one, all images are pooled.
 
     Raises:
         FolderError: no such folder, no images in it, more than memory shall hold, fewer than two classes, more than
             1,000, or a class with fewer than five training images.
     """
     try:
-        tree = data.load(str(path)) if str(path) in data.RECORDS else _read_folder(Path(path))
+        named = isinstance(path, str) and path in data.RECORDS and not Path(path).is_dir()
+        tree = data.load(str(path)) if named else _read_folder(Path(path))
     except ValueError as error:
         raise FolderError(str(error)) from None
     if not isinstance(tree, ImageTree):
