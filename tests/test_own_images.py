@@ -197,6 +197,14 @@ def test_a_folder_that_is_named_like_a_data_set_is_read(tmp_path, monkeypatch):
         assert folder.read(name).counts() == folder.read(Path(name)).counts() == {"blue": 5, "red": 6}
 
 
+def test_a_folder_without_a_name_has_that_of_its_place(tmp_path, monkeypatch):
+    root = photographs(tmp_path / "mine", {"blue": 5, "red": 6})
+    monkeypatch.chdir(root)
+    assert folder.read(".").name == "mine"
+    monkeypatch.chdir(root / "red")
+    assert folder.read("..").name == "mine"
+
+
 def bad_folders(root):
     yield root / "none", "Expected a folder"
     (root / "empty").mkdir()

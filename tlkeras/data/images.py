@@ -218,7 +218,8 @@ def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
                 f"smaller short_side, or fewer images. Received: more, in the first {number} of {len(paths)} files, "
                 f"short_side={short_side}"
             )
-    return _tree(_text(root.name), by_split, problems, digest.hexdigest()[:16])
+    whole_path = os.path.abspath(root)  # "." and ".." have no name of their own
+    return _tree(_text(os.path.basename(whole_path)), by_split, problems, digest.hexdigest()[:16])
 
 
 def image_paths(root: Path, problems: list[str]) -> list[tuple[str, str, Path]]:
