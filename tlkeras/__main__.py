@@ -29,7 +29,7 @@ TRAINED = ("mnist", "fashion_mnist", "letters", "cyrillic_letters", "squeezenet_
 def main(arguments: list[str] | None = None) -> int:
     """Parse and run a command; a foreseeable error is told on stderr, without a traceback, and is exit code 2.
 
-    Where TLKERAS_TRACEBACK is set to anything, the error is raised instead.
+    So is Ctrl-C, with exit code 130. Where TLKERAS_TRACEBACK is set to anything, the error is raised instead.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -37,6 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `python -m tlkeras table | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        if os.environ.get(_TRACEBACK):
+            raise
+        print("tlkeras: interrupted; what is finished is kept, and the same call goes on", file=sys.stderr)
+        return 130  # as a shell reports SIGINT
     except (ValueError, RuntimeError, OSError) as error:
         if os.environ.get(_TRACEBACK):
             raise
