@@ -188,6 +188,17 @@ def test_a_folder_without_splits_is_read(tmp_path):
     assert found.train.files[0] == "blue/0.png" and not found.problems
 
 
+def test_splits_without_one_to_train_on_are_pooled_with_a_remark(adapted, tmp_path):
+    for split, start in (("test_set", 0), ("training_set", 500)):
+        photographs(tmp_path, {"blue": 5, "red": 6}, split=split, start=start)
+    found = folder.read(tmp_path)
+    remark = "a held-out set: of the splits test_set, training_set none is called train, so all are trained on"
+    assert found.problems == (remark,) and found.counts() == {"blue": 10, "red": 12} and not found.held_out
+    assert f"Left out: {remark}" in page.remarks(dataclasses.replace(adapted, collection=found))
+    (tmp_path / "training_set").rename(tmp_path / "Train")
+    assert not folder.read(tmp_path).problems
+
+
 def test_a_folder_that_is_named_like_a_data_set_is_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(folder.FolderError, match="Received: path='letters'"):

@@ -87,12 +87,19 @@ def read(path: Path | str) -> Collection:
         tree.class_names,
         _joined(tree, names),
         _joined(tree, others) if (others := [split for split in tree.images if split not in names]) else None,
-        tree.problems,
+        (*tree.problems, *_pooled(names)),
         tree.fingerprint,
         tree.stand_in,
     )
     _check(collection)
     return collection
+
+
+def _pooled(names: Sequence[str]) -> list[str]:
+    """Return a problem where several splits are trained on because none is called so, else none."""
+    if len(names) < 2 or names[0].lower() in _FOR_TRAINING:
+        return []
+    return [f"a held-out set: of the splits {', '.join(names)} none is called train, so all are trained on"]
 
 
 def _read_folder(path: Path) -> data.Dataset | ImageTree:
