@@ -272,6 +272,19 @@ def test_a_folder_that_may_not_be_read(root, monkeypatch):
     assert problems[-1] == "train/bees: no images"
 
 
+def test_a_folder_that_may_be_listed_but_not_entered(root, monkeypatch):
+    allowed, allowed_bytes = os.stat, Path.read_bytes
+
+    def stat(path, **options):
+        if root / "train" / "bees" in Path(path).parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return allowed(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (stat(path), allowed_bytes(path))[1])
+    assert problems_of(root)[0] == "train/bees/0.png: cannot be read (Permission denied)"
+
+
 def test_files_beside_the_folders(root):
     (root / "README.txt").write_text("read me")
     picture(root / "val" / "stray.png")

@@ -256,10 +256,14 @@ def _is_flat(root: Path) -> bool:
 
 
 def _parted(folders: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the folders and the files in some folders."""
+    """Return the folders and the files in some folders.
+
+    What is in a folder that may be listed but not entered counts as files, which then cannot be read: `os.path.isdir`
+    is False where `Path.is_dir` raises PermissionError.
+    """
     members = [path for folder in folders for path in _listed(folder, "", [])]
-    inner = [path for path in members if path.is_dir()]
-    return inner, [path for path in members if not path.is_dir()]
+    inner = [path for path in members if os.path.isdir(path)]
+    return inner, [path for path in members if not os.path.isdir(path)]
 
 
 def _images(files: list[Path]) -> int:
@@ -270,8 +274,8 @@ def _images(files: list[Path]) -> int:
 
 def _folders(folder: Path, place: str, problems: list[str]) -> list[Path]:
     members = _listed(folder, place.rstrip("/"), problems)
-    problems += [f"{place}{_text(path.name)}: not in split/class/image" for path in members if not path.is_dir()]
-    return [path for path in members if path.is_dir()]
+    problems += [f"{place}{_text(path.name)}: not in split/class/image" for path in members if not os.path.isdir(path)]
+    return [path for path in members if os.path.isdir(path)]
 
 
 def _listed(folder: Path, place: str, problems: list[str]) -> list[Path]:
@@ -293,9 +297,9 @@ def visible(folder: Path) -> list[Path]:
 
 
 def _content(path: Path) -> bytes:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise NotAnImageError("a folder inside a class folder")
-    if path.exists() and not path.is_file():  # a pipe would wait for ever
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would wait for ever
         raise NotAnImageError("no regular file")
     try:
         return path.read_bytes()
