@@ -55,11 +55,16 @@ def test_sixteen_bits_become_eight():
 
 
 @pytest.mark.parametrize("largest", [0, 255, 4095])
-def test_sixteen_bits_that_hold_fewer_are_named_rather_than_black(largest):
+def test_values_of_another_range_are_named_rather_than_black_or_clipped(largest):
     for kind in (np.uint16, np.int32):
         image = Image.fromarray(np.linspace(0, largest, 72).astype(kind).reshape(8, 9))
         with pytest.raises(NotAnImageError, match=rf"^values of 0 to {largest} where 65535 is white"):
             decode_image(encoded(image, "TIFF"))
+    for beyond in (-1, 65536):
+        values = np.full((8, 9), 4096, np.int32)
+        values[3, 3] = beyond
+        with pytest.raises(NotAnImageError, match=r"^values of .* where 65535 is white"):
+            decode_image(encoded(Image.fromarray(values), "TIFF"))
     values = np.full((8, 9), 4096, np.uint16)
     assert np.unique(decode_image(encoded(Image.fromarray(values)))).tolist() == [4096 // 257]
 

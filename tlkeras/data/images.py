@@ -21,6 +21,7 @@ from tlkeras import _files
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 _SYSTEMS = ("__MACOSX", "@eaDir")  # folders of macOS and of Synology's disk stations
 _WHOLE = "all"  # the split of a tree without splits
+_WHITE = 65535  # of 16 bits
 _DARKEST = 4096  # of 16 bits; what stays below all over is of a camera that has 12, or 8
 _SMALLEST = 8  # pixels; smaller ones are placeholders and counters of web pages
 
@@ -44,8 +45,8 @@ def decode_image(content: bytes, short_side: int | None = None) -> np.ndarray:
 
     Raises:
         NotAnImageError: a format that is not read, a damaged or truncated file, fewer than 8 pixels on a side, so many
-            that they look like an attack, or values whose range is anybody's guess: floating-point ones, and 16 bits
-            that all stay below 4,096, which would become nearly black.
+            that they look like an attack, or values whose range is anybody's guess: floating-point ones, 32 bits beyond
+            0..65535, and 16 bits that all stay below 4,096, which would become nearly black.
     """
     try:
         with warnings.catch_warnings():
@@ -102,9 +103,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(values: np.ndarray) -> Image.Image:
     """Return grey values 0..65535 as an image of 8 bits a pixel."""
-    if (largest := values.max()) < _DARKEST:
-        raise NotAnImageError(f"values of {values.min()} to {largest} where 65535 is white: scale them to 16 bits or 8")
-    return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8))
+    smallest, largest = values.min(), values.max()
+    if smallest < 0 or not _DARKEST <= largest <= _WHITE:
+        raise NotAnImageError(f"values of {smallest} to {largest} where {_WHITE} is white: scale them to 16 bits or 8")
+    return Image.fromarray((values // 257).astype(np.uint8))
 
 
 def _shrunk(image: Image.Image, short_side: int | None) -> Image.Image:
