@@ -157,6 +157,16 @@ def test_features_run_once_and_a_study_resumes(adapted, tree, monkeypatch):
     np.testing.assert_array_equal(again.probabilities, adapted.probabilities)
 
 
+def test_what_a_killed_study_left_half_written_is_removed(adapted, tmp_path):
+    half_written = [tmp_path / f".0.partial.{name}" for name in adapted.files]
+    half_written += [tmp_path / "finished" / ".0.partial.a.npz", tmp_path / ".0.partial.of another"]
+    (tmp_path / "finished").mkdir()
+    for path in half_written:
+        path.touch()
+    study._write(dataclasses.replace(adapted), tmp_path, "mine")
+    assert [path for path in half_written if path.exists()] == half_written[-1:]
+
+
 def test_features_of_another_network_are_not_taken(tmp_path):
     path = tmp_path / "squeezenet-1-32.npz"
     backbones._keep(path, {"a": np.ones(3)})

@@ -350,6 +350,9 @@ def _write(adapted: Adapted, out: Path, path: Path | str) -> None:
     """Write model.keras, predictions.csv, run.json and report.html, each whole or not at all."""
     assert adapted.model is not None, "a study that is written has a model"
     adapted.files = {name: out / name for name in ("model.keras", "predictions.csv", "run.json", "report.html")}
+    for written in (*adapted.files.values(), out / "finished" / "*.npz"):
+        for leftover in _files.leftovers(written):  # of a study that was killed
+            leftover.unlink(missing_ok=True)
     with _files.replacing(adapted.files["model.keras"]) as partial:
         adapted.model.save(partial)
     with _files.replacing(adapted.files["predictions.csv"]) as partial:
