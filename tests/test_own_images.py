@@ -272,8 +272,9 @@ def test_a_backbone_that_cannot_be_had_says_in_one_line_why():
 def test_unknown_backbones_and_settings_are_named(tree):
     with pytest.raises(ValueError, match=r"Received: \['resnet'\]"):
         own_images.adapt_images(tree, None, backbones=["resnet"])
-    with pytest.raises(ValueError, match="at least one repeat"):
-        own_images.adapt_images(tree, None, repeats=0)
+    for wrong in ({"repeats": 0}, {"budget": -1}, {"budget": float("inf")}, {"budget": float("nan")}):
+        with pytest.raises(ValueError, match="at least one repeat, and a finite budget"):
+            own_images.adapt_images(tree, None, **wrong, backbones=["resnet"])
     with pytest.raises(records.WeightsUnavailableError, match="at least one backbone"):
         own_images.adapt_images(tree, None, backbones=["vgg16"])
 

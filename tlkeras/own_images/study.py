@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -63,14 +64,16 @@ def adapt_images(
 
     Raises:
         FolderError: no classifier can be trained on what is there; the message says what to change.
-        ValueError: an unknown backbone, or no repeats.
+        ValueError: an unknown backbone, no repeats, or a budget that is negative or not finite.
         WeightsUnavailableError: no backbone can be had.
         OSError: the output cannot be written, or there is not enough space; nothing is half written.
         InterruptedStudy: Ctrl-C.
     """
     started = time.perf_counter()
-    if repeats < 1 or budget < 0:
-        raise ValueError(f"Expected at least one repeat, and a budget of 0 or more. Received: {repeats}, {budget}")
+    if repeats < 1 or not 0 <= budget < math.inf:  # JSON has no infinity
+        raise ValueError(
+            f"Expected at least one repeat, and a finite budget of 0 or more. Received: {repeats}, {budget}"
+        )
     folder_out = None if out is None else Path(out)
     if folder_out:
         _check_output(folder_out)
