@@ -28,6 +28,9 @@ def path(tmp_path):
 def test_home_is_the_environment_variable_or_in_the_user_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("TLKERAS_HOME", str(tmp_path))
     assert cache.home() == tmp_path
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TLKERAS_HOME", "here")  # commands of other programs run elsewhere
+    assert cache.home() == tmp_path / "here"
     monkeypatch.delenv("TLKERAS_HOME")
     assert cache.home().parts[-2:] == (".cache", "tlkeras")
 

@@ -55,11 +55,16 @@ def test_sixteen_bits_become_eight():
 
 
 @pytest.mark.parametrize("largest", [0, 255, 4095])
-def test_sixteen_bits_that_hold_fewer_are_named_rather_than_black(largest):
+def test_values_of_another_range_are_named_rather_than_black_or_clipped(largest):
     for kind in (np.uint16, np.int32):
         image = Image.fromarray(np.linspace(0, largest, 72).astype(kind).reshape(8, 9))
         with pytest.raises(NotAnImageError, match=rf"^values of 0 to {largest} where 65535 is white"):
             decode_image(encoded(image, "TIFF"))
+    for beyond in (-1, 65536):
+        values = np.full((8, 9), 4096, np.int32)
+        values[3, 3] = beyond
+        with pytest.raises(NotAnImageError, match=r"^values of .* where 65535 is white"):
+            decode_image(encoded(Image.fromarray(values), "TIFF"))
     values = np.full((8, 9), 4096, np.uint16)
     assert np.unique(decode_image(encoded(Image.fromarray(values)))).tolist() == [4096 // 257]
 
@@ -270,6 +275,19 @@ def test_a_folder_that_may_not_be_read(root, monkeypatch):
     problems = problems_of(root)
     assert problems[0] == "train/bees: cannot be read (Permission denied)"
     assert problems[-1] == "train/bees: no images"
+
+
+def test_a_folder_that_may_be_listed_but_not_entered(root, monkeypatch):
+    allowed, allowed_bytes = os.stat, Path.read_bytes
+
+    def stat(path, **options):
+        if root / "train" / "bees" in Path(path).parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return allowed(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (stat(path), allowed_bytes(path))[1])
+    assert problems_of(root)[0] == "train/bees/0.png: cannot be read (Permission denied)"
 
 
 def test_files_beside_the_folders(root):

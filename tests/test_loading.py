@@ -525,6 +525,12 @@ def test_by_name_missing_images_are_said(ants_and_bees):
         data.load("hymenoptera")
 
 
+def test_missing_images_are_found_where_data_are_verified(ants_and_bees):
+    assert data.verify() == {ants_and_bees: ""}
+    (ants_and_bees / "val" / "bees" / "2.jpg").unlink()
+    assert data.verify() == {ants_and_bees: "(6, 5) images: on record are ((6, 6),)"}
+
+
 def test_the_edition_is_known_by_its_content(ants_and_bees, monkeypatch):
     fingerprint = data.load("hymenoptera").fingerprint
     record = dataclasses.replace(records.RECORDS["hymenoptera"], editions={fingerprint: "made here"})

@@ -115,6 +115,18 @@ def test_the_whole_traceback_is_shown_where_it_is_asked_for(capsys, monkeypatch)
     assert "TLKERAS_TRACEBACK" in capsys.readouterr().out
 
 
+def test_an_interruption_is_one_line_and_exit_code_130(capsys, monkeypatch):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "status", interrupted)
+    told = "tlkeras: interrupted; what is finished is kept, and the same call goes on\n"
+    assert main(capsys, "data") == (130, "", told)
+    monkeypatch.setenv("TLKERAS_TRACEBACK", "1")
+    with pytest.raises(KeyboardInterrupt):
+        command_line.main(["data"])
+
+
 @pytest.mark.parametrize("arguments", [[], ["walk"], ["run"], ["run", "tominet", "--seeds", "two"]])
 def test_a_wrong_command_shows_the_usage(capsys, arguments):
     with pytest.raises(SystemExit) as caught:

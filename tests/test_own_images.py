@@ -3,9 +3,12 @@
 import csv
 import dataclasses
 import json
+import os
 import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -88,6 +91,16 @@ def test_the_command_does_the_same_again_for_any_path(adapted):
     assert " --out " not in findings.describe(dataclasses.replace(adapted, files={}), "mine")["command"]
 
 
+def test_paths_that_are_no_text_are_written_and_printed(adapted, tree, tmp_path, capsys):
+    broken = os.fsdecode(b"caf\xe9")  # as a file system hands it over
+    record = findings.describe(dataclasses.replace(adapted, files={}), broken)
+    assert record["folder"] == "caf\ufffd" and " adapt 'caf\ufffd' " in json.dumps(record, ensure_ascii=False)
+    json.dumps(record, ensure_ascii=False).encode("utf-8")
+    image = shutil.copy(tree / "val" / "red" / "0.png", tmp_path / f"{broken}.png")
+    assert main(["predict", str(adapted.files["model.keras"]), str(image)]) == 0
+    assert capsys.readouterr().out.split("\t")[0] == str(tmp_path / "caf\ufffd.png")
+
+
 def test_plain_keras_opens_the_model_in_another_process(adapted, tree, tmp_path):
     image = np.asarray(Image.open(tree / "val" / "red" / "0.png"))
     given = squares([image], adapted.chosen.side)
@@ -113,6 +126,16 @@ def test_saved_models_predict_and_name_what_is_no_image(adapted, tree, tmp_path,
         own_images.predict(tmp_path / "none.keras", [tree])
 
 
+@pytest.mark.parametrize("change", [{"model_sha256": "0"}, {"class_names": None}, None])
+def test_classes_of_another_study_are_not_predicted(adapted, tree, tmp_path, change):
+    record = json.loads(adapted.files["run.json"].read_text()) | (change or {})
+    text = json.dumps({key: value for key, value in record.items() if value is not None}) if change else "{"
+    shutil.copy(adapted.files["model.keras"], tmp_path)
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=r"of this model.*adapt again\. Received: .*run\.json'$"):
+        own_images.predict(tmp_path, [tree / "val" / "red"])
+
+
 def test_prediction_passes_over_what_systems_put_into_a_folder(adapted, tree, tmp_path):
     image, unpacked = (tree / "val" / "red" / "0.png").read_bytes(), tmp_path / "unpacked"
     (unpacked / "__MACOSX").mkdir(parents=True)
@@ -132,6 +155,16 @@ def test_features_run_once_and_a_study_resumes(adapted, tree, monkeypatch):
     monkeypatch.setattr(comparison, "predict_fold", nothing)
     again = own_images.adapt_images(tree, adapted.files["run.json"].parent, budget=0, repeats=1)
     np.testing.assert_array_equal(again.probabilities, adapted.probabilities)
+
+
+def test_what_a_killed_study_left_half_written_is_removed(adapted, tmp_path):
+    half_written = [tmp_path / f".0.partial.{name}" for name in adapted.files]
+    half_written += [tmp_path / "finished" / ".0.partial.a.npz", tmp_path / ".0.partial.of another"]
+    (tmp_path / "finished").mkdir()
+    for path in half_written:
+        path.touch()
+    study._write(dataclasses.replace(adapted), tmp_path, "mine")
+    assert [path for path in half_written if path.exists()] == half_written[-1:]
 
 
 def test_features_of_another_network_are_not_taken(tmp_path):
@@ -163,6 +196,34 @@ def test_a_folder_without_splits_is_read(tmp_path):
     found = folder.read(photographs(tmp_path / "flat", {"blue": 5, "red": 6}))
     assert found.counts() == {"blue": 5, "red": 6} and found.held_out is None
     assert found.train.files[0] == "blue/0.png" and not found.problems
+
+
+def test_splits_without_one_to_train_on_are_pooled_with_a_remark(adapted, tmp_path):
+    for split, start in (("test_set", 0), ("training_set", 500)):
+        photographs(tmp_path, {"blue": 5, "red": 6}, split=split, start=start)
+    found = folder.read(tmp_path)
+    remark = "a held-out set: of the splits test_set, training_set none is called train, so all are trained on"
+    assert found.problems == (remark,) and found.counts() == {"blue": 10, "red": 12} and not found.held_out
+    assert f"Left out: {remark}" in page.remarks(dataclasses.replace(adapted, collection=found))
+    (tmp_path / "training_set").rename(tmp_path / "Train")
+    assert not folder.read(tmp_path).problems
+
+
+def test_a_folder_that_is_named_like_a_data_set_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(folder.FolderError, match="Received: path='letters'"):
+        folder.read(Path("letters"))
+    for name in ("letters", "hymenoptera"):
+        photographs(tmp_path / name, {"blue": 5, "red": 6})
+        assert folder.read(name).counts() == folder.read(Path(name)).counts() == {"blue": 5, "red": 6}
+
+
+def test_a_folder_without_a_name_has_that_of_its_place(tmp_path, monkeypatch):
+    root = photographs(tmp_path / "mine", {"blue": 5, "red": 6})
+    monkeypatch.chdir(root)
+    assert folder.read(".").name == "mine"
+    monkeypatch.chdir(root / "red")
+    assert folder.read("..").name == "mine"
 
 
 def bad_folders(root):
@@ -203,11 +264,17 @@ def test_an_output_that_cannot_be_written_is_told_first(tmp_path, monkeypatch):
     assert main(["adapt", str(tmp_path / "nothing"), "--out", str(tmp_path / "file")]) == 2
 
 
+def test_a_backbone_that_cannot_be_had_says_in_one_line_why():
+    for reason in backbones.available()[1].values():
+        assert "Tried: cache: no complete copy at " in reason and "; network: switched off" in reason
+
+
 def test_unknown_backbones_and_settings_are_named(tree):
     with pytest.raises(ValueError, match=r"Received: \['resnet'\]"):
         own_images.adapt_images(tree, None, backbones=["resnet"])
-    with pytest.raises(ValueError, match="at least one repeat"):
-        own_images.adapt_images(tree, None, repeats=0)
+    for wrong in ({"repeats": 0}, {"budget": -1}, {"budget": float("inf")}, {"budget": float("nan")}):
+        with pytest.raises(ValueError, match="at least one repeat, and a finite budget"):
+            own_images.adapt_images(tree, None, **wrong, backbones=["resnet"])
     with pytest.raises(records.WeightsUnavailableError, match="at least one backbone"):
         own_images.adapt_images(tree, None, backbones=["vgg16"])
 
@@ -219,9 +286,9 @@ def test_near_duplicates_are_found_resized_and_saved_again(tmp_path):
     again = np.asarray(Image.open(tmp_path / "again.jpg"))
     first = folder.Photographs(tuple(smooth), np.array([0, 0, 1, 1]), ("a", "b", "c", "d"))
     second = folder.Photographs((again,), np.array([1]), ("again",))
-    (pair,) = folder.near_duplicates(first, second)
-    assert (pair["first"], pair["second"], pair["same_class"]) == ("a", "again", False)
-    assert folder.near_duplicates(first) == []
+    (pair,), count = folder.near_duplicates(first, second)
+    assert (pair["first"], pair["second"], pair["same_class"], count) == ("a", "again", False, 1)
+    assert folder.near_duplicates(first) == ([], 0)
 
 
 def test_the_corrected_test_is_wider_than_the_plain_one():
@@ -338,10 +405,24 @@ def test_mistakes_are_shown_the_most_certain_first(adapted):
     assert page.mistakes_with_heat(dataclasses.replace(adapted, probabilities=np.eye(3)[adapted.labels])) is None
 
 
+def test_names_that_look_like_formulas_are_drawn_as_they_are(adapted):
+    collection = dataclasses.replace(adapted.collection, class_names=("a$b$", "$c_", "d$^$"))
+    strange = dataclasses.replace(adapted, collection=collection, probabilities=adapted.probabilities[::-1])
+    told = page.render(strange, findings.describe(strange, "mine"))
+    assert "a$b$, $c_, d$^$" in told and told.count("data:image/png;base64") >= 4
+    train = dataclasses.replace(collection.train, labels=adapted.labels % 2)
+    two = dataclasses.replace(collection, class_names=("$c_", "d$^$"), train=train)
+    sure = dataclasses.replace(adapted, collection=two, probabilities=adapted.probabilities[:, :2])
+    assert page.calibration(sure).axes[0].get_xlabel().endswith(r"d\$^\$")
+
+
 def test_a_summary_says_what_is_not_decided_and_remarks_name_the_doubts(adapted):
     better = {**adapted.rows[0], "candidate": "a dear way", "accuracy": 1.5, "p": 0.3, "chosen": False}
     told = page.summary(dataclasses.replace(adapted, rows=[*adapted.rows, better]))
     assert "a dear way" in told and "is not decided (p = 0.30)" in told
     pair = {"first": "a.png", "second": "b.png", "same_class": True, "likeness": 1.0}
-    remarks = "\n".join(page.remarks(dataclasses.replace(adapted, duplicates=[pair])))
-    assert "a.png and b.png" in remarks and "stand-in" in remarks and "vgg16 was left out" in remarks
+    many = dataclasses.replace(adapted, duplicates=[pair], duplicate_count=4950)
+    assert findings.describe(many, "mine")["near_duplicate_count"] == 4950
+    remarks = "\n".join(page.remarks(many))
+    assert "4,950 pairs" in remarks and "a.png and b.png" in remarks
+    assert "stand-in" in remarks and "vgg16 was left out" in remarks

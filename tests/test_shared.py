@@ -64,6 +64,17 @@ def test_blocks_do_not_show(monkeypatch):
     assert tlkeras.data.overlaps(first, second, model=lambda x: x[:, ::8, ::8]) == whole and len(whole) == 7
 
 
+def test_the_closest_pairs_are_kept_and_all_are_counted(monkeypatch):
+    images = np.repeat(photographs(2), [5, 4], axis=0)  # 10 and 6 pairs that show the same
+    images[4] = images[4] // 2 + np.arange(96, dtype=np.uint8)[:, None, None] // 16
+    every = tlkeras.data.overlaps(images)
+    assert len(every) == 16 and {row["second"] for row in every[12:]} == {4}
+    for block in (shared.BLOCK, 2):
+        monkeypatch.setattr(shared, "BLOCK", block)
+        kept, count = shared.closest(images, most=12)
+        assert (kept, count) == (every[:12], 16)
+
+
 def test_no_images_are_refused():
     with pytest.raises(ValueError, match=r"Expected images in both sets\. Received: 2 and 0"):
         tlkeras.data.overlaps(photographs(2), [])

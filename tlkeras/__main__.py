@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tlkeras import data, startup
+from tlkeras.data.images import printable
 from tlkeras.experiments import audit, environment, executors, journal, plans, runs, tables
 from tlkeras.experiments.report import Report, profile
 from tlkeras.reports import REPORTS
@@ -28,7 +29,7 @@ TRAINED = ("mnist", "fashion_mnist", "letters", "cyrillic_letters", "squeezenet_
 def main(arguments: list[str] | None = None) -> int:
     """Parse and run a command; a foreseeable error is told on stderr, without a traceback, and is exit code 2.
 
-    Where TLKERAS_TRACEBACK is set to anything, the error is raised instead.
+    So is Ctrl-C, with exit code 130. Where TLKERAS_TRACEBACK is set to anything, the error is raised instead.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -36,6 +37,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `python -m tlkeras table | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        if os.environ.get(_TRACEBACK):
+            raise
+        print("tlkeras: interrupted; what is finished is kept, and the same call goes on", file=sys.stderr)
+        return 130  # as a shell reports SIGINT
     except (ValueError, RuntimeError, OSError) as error:
         if os.environ.get(_TRACEBACK):
             raise
@@ -312,7 +318,7 @@ def _adapt(options: argparse.Namespace) -> None:
     print(page.summary(adapted))
     for remark in page.remarks(adapted):
         print(f"    {remark}")
-    print("\n".join(str(path) for path in adapted.files.values()))
+    print("\n".join(printable(path) for path in adapted.files.values()))
 
 
 def _predict_options(parser: argparse.ArgumentParser) -> None:
@@ -325,7 +331,7 @@ def _predict(options: argparse.Namespace) -> None:
     from tlkeras.own_images import predict
 
     for row in predict(options.model, options.images):
-        print("\t".join(str(value) for value in row.values()))
+        print("\t".join(printable(str(value)) for value in row.values()))
 
 
 def _pretrain_options(parser: argparse.ArgumentParser) -> None:

@@ -69,7 +69,7 @@ def reserve(path: Path, size: int) -> None:
 
 
 def leftovers(path: Path) -> Iterable[Path]:
-    """Return the temporary files that killed writers of `path` left behind."""
+    """Return the temporary files that killed writers of `path` left behind; its name may be a pattern."""
     return path.parent.glob(f".*.partial.{path.name}")
 
 

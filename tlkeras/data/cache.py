@@ -28,13 +28,13 @@ class LockedError(RuntimeError):
 
 
 def home() -> Path:
-    """Return the folder of all cached data and weights: $TLKERAS_HOME, else ~/.cache/tlkeras.
+    """Return the absolute path of the folder of all cached data and weights: $TLKERAS_HOME, else ~/.cache/tlkeras.
 
     Raises:
         RuntimeError: there is neither, as for a user without a home.
     """
     try:
-        return Path(os.environ.get("TLKERAS_HOME") or "~/.cache/tlkeras").expanduser()
+        return Path(os.environ.get("TLKERAS_HOME") or "~/.cache/tlkeras").expanduser().absolute()
     except RuntimeError as error:
         raise RuntimeError(f"Expected TLKERAS_HOME, a folder for the cache. Received: no home ({error})") from error
 

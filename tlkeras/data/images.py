@@ -21,6 +21,7 @@ from tlkeras import _files
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 _SYSTEMS = ("__MACOSX", "@eaDir")  # folders of macOS and of Synology's disk stations
 _WHOLE = "all"  # the split of a tree without splits
+_WHITE = 65535  # of 16 bits
 _DARKEST = 4096  # of 16 bits; what stays below all over is of a camera that has 12, or 8
 _SMALLEST = 8  # pixels; smaller ones are placeholders and counters of web pages
 
@@ -44,8 +45,8 @@ def decode_image(content: bytes, short_side: int | None = None) -> np.ndarray:
 
     Raises:
         NotAnImageError: a format that is not read, a damaged or truncated file, fewer than 8 pixels on a side, so many
-            that they look like an attack, or values whose range is anybody's guess: floating-point ones, and 16 bits
-            that all stay below 4,096, which would become nearly black.
+            that they look like an attack, or values whose range is anybody's guess: floating-point ones, 32 bits beyond
+            0..65535, and 16 bits that all stay below 4,096, which would become nearly black.
     """
     try:
         with warnings.catch_warnings():
@@ -102,9 +103,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(values: np.ndarray) -> Image.Image:
     """Return grey values 0..65535 as an image of 8 bits a pixel."""
-    if (largest := values.max()) < _DARKEST:
-        raise NotAnImageError(f"values of {values.min()} to {largest} where 65535 is white: scale them to 16 bits or 8")
-    return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8))
+    smallest, largest = values.min(), values.max()
+    if smallest < 0 or not _DARKEST <= largest <= _WHITE:
+        raise NotAnImageError(f"values of {smallest} to {largest} where {_WHITE} is white: scale them to 16 bits or 8")
+    return Image.fromarray((values // 257).astype(np.uint8))
 
 
 def _shrunk(image: Image.Image, short_side: int | None) -> Image.Image:
@@ -218,7 +220,8 @@ def read_tree(root: Path, *, short_side: int | None = None) -> ImageTree:
                 f"smaller short_side, or fewer images. Received: more, in the first {number} of {len(paths)} files, "
                 f"short_side={short_side}"
             )
-    return _tree(_text(root.name), by_split, problems, digest.hexdigest()[:16])
+    whole_path = os.path.abspath(root)  # "." and ".." have no name of their own
+    return _tree(_text(os.path.basename(whole_path)), by_split, problems, digest.hexdigest()[:16])
 
 
 def image_paths(root: Path, problems: list[str]) -> list[tuple[str, str, Path]]:
@@ -255,10 +258,14 @@ def _is_flat(root: Path) -> bool:
 
 
 def _parted(folders: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the folders and the files in some folders."""
+    """Return the folders and the files in some folders.
+
+    What is in a folder that may be listed but not entered counts as files, which then cannot be read: `os.path.isdir`
+    is False where `Path.is_dir` raises PermissionError.
+    """
     members = [path for folder in folders for path in _listed(folder, "", [])]
-    inner = [path for path in members if path.is_dir()]
-    return inner, [path for path in members if not path.is_dir()]
+    inner = [path for path in members if os.path.isdir(path)]
+    return inner, [path for path in members if not os.path.isdir(path)]
 
 
 def _images(files: list[Path]) -> int:
@@ -269,8 +276,8 @@ def _images(files: list[Path]) -> int:
 
 def _folders(folder: Path, place: str, problems: list[str]) -> list[Path]:
     members = _listed(folder, place.rstrip("/"), problems)
-    problems += [f"{place}{_text(path.name)}: not in split/class/image" for path in members if not path.is_dir()]
-    return [path for path in members if path.is_dir()]
+    problems += [f"{place}{_text(path.name)}: not in split/class/image" for path in members if not os.path.isdir(path)]
+    return [path for path in members if os.path.isdir(path)]
 
 
 def _listed(folder: Path, place: str, problems: list[str]) -> list[Path]:
@@ -292,9 +299,9 @@ def visible(folder: Path) -> list[Path]:
 
 
 def _content(path: Path) -> bytes:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise NotAnImageError("a folder inside a class folder")
-    if path.exists() and not path.is_file():  # a pipe would wait for ever
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would wait for ever
         raise NotAnImageError("no regular file")
     try:
         return path.read_bytes()
@@ -304,7 +311,12 @@ def _content(path: Path) -> bytes:
 
 def _text(name: str) -> str:
     """Return a name that can be printed, and is the same whichever system wrote it (composed Unicode)."""
-    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
+    return unicodedata.normalize("NFC", printable(name))
+
+
+def printable(path: Path | str) -> str:
+    """Return a path as text that can be printed and written down, though it hold bytes that are no UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _tree(name: str, by_split: Mapping[str, Mapping[str, list]], problems: list[str], fingerprint: str) -> ImageTree:

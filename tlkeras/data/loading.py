@@ -137,6 +137,8 @@ def status(name: str | None = None) -> list[dict[str, Any]]:
 def verify() -> dict[Path, str]:
     """Read every cached data set and hash it, whatever its time stamp says; nothing is fetched.
 
+    The images of a tree are decoded and counted instead, as `load` does.
+
     Returns:
         What is wrong with each file or folder that is there, by path; nothing is an empty text.
     """
@@ -148,7 +150,7 @@ def _damage(record: DatasetRecord) -> str:
     if record.parts:
         tree = images.read_tree(path)
         wrong = [problem for problem in tree.problems if problem.split(":")[0] not in record.known_problems]
-        return "; ".join(wrong) or ("" if tree.images else "no images")
+        return "; ".join(wrong + _other_counts(record, tree)) or ("" if tree.images else "no images")
     try:
         cache.verify(path, _standardised(record, cache.read(path)), always=True)
     except (cache.DamagedFileError, ValueError, OSError) as error:
@@ -277,16 +279,20 @@ def _dataset(
 def _real_tree(record: DatasetRecord, short_side: int | None) -> ImageTree:
     """Return the images on record; another number of them than on record is a problem."""
     tree = _read_folder(_real_folder(record), short_side)
-    sizes = tuple(len(tree.labels.get(part, ())) for part in record.parts)
-    wrong = [f"{sizes} images: on record are {record.sizes}"] if record.sizes and sizes not in record.sizes else []
     edition = record.editions.get(tree.fingerprint)
     return dataclasses.replace(
         tree,
         name=record.name,
-        problems=(*tree.problems, *wrong),
+        problems=(*tree.problems, *_other_counts(record, tree)),
         source=f"cache ({edition})" if edition else "cache",
         licence=record.licence,
     )
+
+
+def _other_counts(record: DatasetRecord, tree: ImageTree) -> list[str]:
+    """Return a problem where the splits have another number of images than on record, else none."""
+    sizes = tuple(len(tree.labels.get(part, ())) for part in record.parts)
+    return [f"{sizes} images: on record are {record.sizes}"] if record.sizes and sizes not in record.sizes else []
 
 
 def _real_folder(record: DatasetRecord) -> Path:

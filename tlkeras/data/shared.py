@@ -12,6 +12,7 @@ BLOCK = 1_000  # images compared at a time
 _FLAT = 1  # the length of grey values below which an image has no contrast
 _SMALLEST = 1e-6  # a spread or length that is divided by
 Images = np.ndarray | Sequence[np.ndarray]
+Spaces = dict[str, tuple[list[np.ndarray], float]]  # name -> the vectors of one set or two, and the largest distance
 
 
 def overlaps(
@@ -44,22 +45,48 @@ def overlaps(
     Raises:
         ValueError: a set without images.
     """
-    if not len(first) or (second is not None and not len(second)):
-        received = f"{len(first)} and {'none' if second is None else len(second)}"
-        raise ValueError(f"Expected images in both sets. Received: {received}")
-    sets = [first] if second is None else [first, second]
+    sets = _sets(first, second)
     spaces = {"distance": ([_standardised(images) for images in sets], largest)}
     if model is not None:
         spaces["feature_distance"] = (_features(model, sets), largest_of_features)
-    rows = []
-    for start in range(0, len(first), BLOCK):
+    return _pairs(spaces)[0]
+
+
+def closest(first: Images, second: Images | None = None, *, most: int) -> tuple[list[dict], int]:
+    """Return the closest pairs that `overlaps` finds by pixels, at most `most`, and how many there are.
+
+    Of n frames of one film nearly all n * n / 2 pairs are alike, which memory need not hold.
+
+    Raises:
+        ValueError: a set without images.
+    """
+    return _pairs({"distance": ([_standardised(images) for images in _sets(first, second)], ALIKE)}, most)
+
+
+def _sets(first: Images, second: Images | None) -> list[Images]:
+    if not len(first) or (second is not None and not len(second)):
+        received = f"{len(first)} and {'none' if second is None else len(second)}"
+        raise ValueError(f"Expected images in both sets. Received: {received}")
+    return [first] if second is None else [first, second]
+
+
+def _pairs(spaces: Spaces, most: int | None = None) -> tuple[list[dict], int]:
+    """Return the pairs that are near in every space, the closest first, at most `most`, and how many there are."""
+    rows: list[dict] = []
+    count = 0
+    for start in range(0, len(spaces["distance"][0][0]), BLOCK):
         near = {name: _distances(vectors, start) for name, (vectors, _) in spaces.items()}
         found = np.logical_and.reduce([near[name] < limit for name, (_, limit) in spaces.items()])
-        for row, column in np.argwhere(found):
-            if second is not None or start + row < column:
-                numbers = {"first": start + int(row), "second": int(column)}
-                rows.append(numbers | {name: round(float(block[row, column]), 4) for name, block in near.items()})
-    return sorted(rows, key=lambda row: (row["distance"], row["first"], row["second"]))
+        if len(spaces["distance"][0]) == 1:
+            found = np.triu(found, start + 1)  # each pair once
+        first, second = np.nonzero(found)
+        count += len(first)
+        for place in np.argsort(near["distance"][first, second].round(4), kind="stable")[:most]:
+            row, column = first[place], second[place]
+            numbers = {"first": start + int(row), "second": int(column)}
+            rows.append(numbers | {name: round(float(block[row, column]), 4) for name, block in near.items()})
+        rows = sorted(rows, key=lambda row: (row["distance"], row["first"], row["second"]))[:most]
+    return rows, count
 
 
 def _standardised(images: Images) -> np.ndarray:

@@ -166,6 +166,11 @@ def arm_label(arm: str, labels: Mapping[str, str] | None) -> str:
     return (labels or {}).get(arm, words(arm))
 
 
+def plain(text: str) -> str:
+    """Return text, such as a name that somebody else gave, in which Matplotlib sees no formula."""
+    return text.replace("$", r"\$")
+
+
 def axis_label(metric: str) -> str:
     """Name and unit of a metric."""
     units = {"accuracy": "fraction of images", "loss": "cross-entropy", "seconds": "s"}

@@ -69,7 +69,8 @@ def available(names: Sequence[str] | None = None) -> tuple[list[Backbone], dict[
                 best = records.best_available(network)
                 found.append(Backbone(network, best.name, best.fingerprint, best.stand_in))
             except records.WeightsUnavailableError as error:
-                missing[network] = str(error).splitlines()[0]
+                first, *reasons = map(str.strip, str(error).splitlines())
+                missing[network] = f"{first} {'; '.join(reasons)}"
     if not found:
         raise records.WeightsUnavailableError(f"Expected weights of at least one backbone. Received: {missing}")
     return found, missing

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from tlkeras import _files
+from tlkeras.data.images import printable
 from tlkeras.experiments import environment
 from tlkeras.own_images.backbones import Backbone
 from tlkeras.own_images.comparison import Candidate, Score
@@ -26,7 +27,8 @@ class Adapted:
     `scores` are of the candidates that were run to the end, cheapest first, `rows` what `comparison.decide` says of
     them, `skipped` and `missing` name the candidates and backbones that were left out, with the reason.
     `probabilities` `(n, classes)` are the chosen candidate's for each training image, by models that had not seen it,
-    mean over the repeats; `held_out` the finished model's for the further splits, or None.
+    mean over the repeats; `held_out` the finished model's for the further splits, or None. `duplicates` are the closest
+    of `duplicate_count` pairs of images that show the same.
     """
 
     collection: Collection
@@ -42,6 +44,7 @@ class Adapted:
     probabilities: np.ndarray
     curve: dict[str, Any]
     duplicates: list[dict]
+    duplicate_count: int
     settings: dict[str, Any]
     seconds: float = 0.0
     model: keras.Model | None = None
@@ -77,7 +80,7 @@ def describe(adapted: Adapted, path: Path | str) -> dict[str, Any]:
     model = adapted.files.get("model.keras")
     return {
         "command": _command(adapted, path, model.parent if model else None),
-        "folder": str(path),
+        "folder": printable(path),
         "name": adapted.collection.name,
         "fingerprint": adapted.collection.fingerprint,
         "stand_in": adapted.collection.stand_in,
@@ -97,6 +100,7 @@ def describe(adapted: Adapted, path: Path | str) -> dict[str, Any]:
         "held_out": adapted.held_out_accuracy(),
         "learning_curve": adapted.curve,
         "near_duplicates": adapted.duplicates,
+        "near_duplicate_count": adapted.duplicate_count,
         "seconds": round(adapted.seconds, 1),
         "model_sha256": _files.file_digest(model) if model else None,
         **environment.describe(),
@@ -106,7 +110,7 @@ def describe(adapted: Adapted, path: Path | str) -> dict[str, Any]:
 def _command(adapted: Adapted, path: Path | str, out: Path | None) -> str:
     """Return what a shell is given to do it again; `out` is the folder that was written, or None."""
     settings = adapted.settings
-    words = ["python", "-m", "tlkeras", "adapt", str(path), *(["--out", str(out)] if out else [])]
+    words = ["python", "-m", "tlkeras", "adapt", printable(path), *(["--out", printable(out)] if out else [])]
     words += ["--budget", f"{settings['budget']:g}", "--repeats", str(settings["repeats"])]
     words += ["--seed", str(settings["seed"])]
     return shlex.join(words + [word for backbone in adapted.backbones for word in ("--backbone", backbone.network)])

@@ -9,9 +9,11 @@ import numpy as np
 
 from tlkeras import data
 from tlkeras.data.images import ImageTree, image_paths, squares
+from tlkeras.data.shared import closest
 
 _FEWEST = 5  # images of a class: one for each fold of the cross-validation
 _MOST_CLASSES = 1_000  # more are usually folders of another kind, such as one for each photograph
+_MOST_PAIRS = 1_000  # of images that show the same; frames of a film have millions
 _SCARCE = 20  # images of a class, below which its own recall is anybody's guess
 _FOR_TRAINING = ("train", "training", "all")
 
@@ -65,15 +67,16 @@ class Collection:
 def read(path: Path | str) -> Collection:
     """Read `class/image` or `split/class/image`, or a data set of images by its name, such as "hymenoptera".
 
-    Of several splits, one called "train" or "training" is trained on and the others are held out; without one, all
-    images are pooled.
+    A Path always is a folder, and a folder of that name goes before a data set. Of several splits, one called "train"
+    or "training" is trained on and the others are held out; without one, all images are pooled.
 
     Raises:
         FolderError: no such folder, no images in it, more than memory shall hold, fewer than two classes, more than
             1,000, or a class with fewer than five training images.
     """
     try:
-        tree = data.load(str(path)) if str(path) in data.RECORDS else _read_folder(Path(path))
+        named = isinstance(path, str) and path in data.RECORDS and not Path(path).is_dir()
+        tree = data.load(str(path)) if named else _read_folder(Path(path))
     except ValueError as error:
         raise FolderError(str(error)) from None
     if not isinstance(tree, ImageTree):
@@ -84,12 +87,19 @@ def read(path: Path | str) -> Collection:
         tree.class_names,
         _joined(tree, names),
         _joined(tree, others) if (others := [split for split in tree.images if split not in names]) else None,
-        tree.problems,
+        (*tree.problems, *_pooled(names)),
         tree.fingerprint,
         tree.stand_in,
     )
     _check(collection)
     return collection
+
+
+def _pooled(names: Sequence[str]) -> list[str]:
+    """Return a problem where several splits are trained on because none is called so, else none."""
+    if len(names) < 2 or names[0].lower() in _FOR_TRAINING:
+        return []
+    return [f"a held-out set: of the splits {', '.join(names)} none is called train, so all are trained on"]
 
 
 def _read_folder(path: Path) -> data.Dataset | ImageTree:
@@ -125,7 +135,7 @@ def _check(collection: Collection) -> None:
         )
 
 
-def near_duplicates(first: Photographs, second: Photographs | None = None) -> list[dict]:
+def near_duplicates(first: Photographs, second: Photographs | None = None) -> tuple[list[dict], int]:
     """Return pairs of images that show the same: copies, resized or saved again, of a set or of two sets.
 
     Args:
@@ -133,16 +143,18 @@ def near_duplicates(first: Photographs, second: Photographs | None = None) -> li
         second: compared with them; None compares the first among themselves.
 
     Returns:
-        Rows of `first`, `second` (files), `same_class` and `likeness` (up to 1), the most alike first; see
-        `tlkeras.data.overlaps`.
+        Rows of `first`, `second` (files), `same_class` and `likeness` (up to 1), the most alike first and at most
+        1,000; and how many pairs there are. See `tlkeras.data.overlaps`.
     """
     other = second or first
-    return [
+    pairs, count = closest(first.images, second.images if second else None, most=_MOST_PAIRS)
+    rows = [
         {
             "first": first.files[row["first"]],
             "second": other.files[row["second"]],
             "same_class": bool(first.labels[row["first"]] == other.labels[row["second"]]),
             "likeness": round(1 - row["distance"], 4),
         }
-        for row in data.overlaps(first.images, second.images if second else None)
+        for row in pairs
     ]
+    return rows, count

@@ -55,8 +55,9 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[s
     figure, (panel,) = figures.subplots(1, 1, height=min(7.5, 2.5 + 0.4 * len(class_names)))
     panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(class_names) <= _MOST_CLASSES:
-        panel.set_xticks(range(len(class_names)), class_names, rotation=90 if len(class_names) > 4 else 0)
-        panel.set_yticks(range(len(class_names)), class_names)
+        names = [figures.plain(name) for name in class_names]
+        panel.set_xticks(range(len(names)), names, rotation=90 if len(names) > 4 else 0)
+        panel.set_yticks(range(len(names)), names)
         for (row, column), count in np.ndenumerate(counts):
             color = "white" if shares[row, column] > 0.5 else "black"
             panel.text(column, row, str(count), ha="center", va="center", color=color)
@@ -95,7 +96,7 @@ def calibration(adapted: Adapted) -> Figure:
     two = len(adapted.collection.class_names) == 2
     positive = adapted.collection.class_names[1] if two else "the class that is predicted"
     rows = reliability_bins(log_odds(adapted.probabilities), adapted.labels, 10 if len(adapted.labels) >= 200 else 5)
-    return figures.reliability_diagram({adapted.chosen.name: rows}, positive=positive)
+    return figures.reliability_diagram({adapted.chosen.name: rows}, positive=figures.plain(positive))
 
 
 def mistakes(adapted: Adapted) -> list[int]:
@@ -120,7 +121,7 @@ def mistakes_with_heat(adapted: Adapted) -> Figure | None:
     images = adapted.collection.train.squares(adapted.chosen.side)[chosen]
     predicted = adapted.probabilities.argmax(1)[chosen]
     titles = [
-        f"{names[adapted.labels[i]]}, taken for {names[p]} ({adapted.probabilities[i, p]:.0%})"
+        figures.plain(f"{names[adapted.labels[i]]}, taken for {names[p]} ({adapted.probabilities[i, p]:.0%})")
         for i, p in zip(chosen, predicted, strict=True)
     ]
     try:
@@ -168,7 +169,8 @@ def remarks(adapted: Adapted) -> list[str]:
         found.append(f"Classes with so few images that their own accuracy says little: {few}.")
     if adapted.duplicates:
         pairs = "; ".join(f"{pair['first']} and {pair['second']}" for pair in adapted.duplicates[:5])
-        found.append(f"{len(adapted.duplicates)} pairs of images show nearly the same, so scores may flatter: {pairs}.")
+        count = f"{adapted.duplicate_count:,}"
+        found.append(f"{count} pairs of images show nearly the same, so scores may flatter: {pairs}.")
     found += [f"Left out: {problem}" for problem in collection.problems[:20]]
     return found
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -63,14 +64,16 @@ def adapt_images(
 
     Raises:
         FolderError: no classifier can be trained on what is there; the message says what to change.
-        ValueError: an unknown backbone, or no repeats.
+        ValueError: an unknown backbone, no repeats, or a budget that is negative or not finite.
         WeightsUnavailableError: no backbone can be had.
         OSError: the output cannot be written, or there is not enough space; nothing is half written.
         InterruptedStudy: Ctrl-C.
     """
     started = time.perf_counter()
-    if repeats < 1 or budget < 0:
-        raise ValueError(f"Expected at least one repeat, and a budget of 0 or more. Received: {repeats}, {budget}")
+    if repeats < 1 or not 0 <= budget < math.inf:  # JSON has no infinity
+        raise ValueError(
+            f"Expected at least one repeat, and a finite budget of 0 or more. Received: {repeats}, {budget}"
+        )
     folder_out = None if out is None else Path(out)
     if folder_out:
         _check_output(folder_out)
@@ -81,6 +84,7 @@ def adapt_images(
     features, scores, skipped = _compared(collection, found, parts, deadline, seed, folder_out)
     chosen, rows = comparison.decide(scores, {one.candidate.name: one.accuracies(labels, parts) for one in scores})
     ranked = _transferability(found, features, labels)
+    duplicates, duplicate_count = _duplicates(collection)
     adapted = Adapted(
         collection=collection,
         backbones=found,
@@ -94,7 +98,8 @@ def adapt_images(
         chosen=chosen,
         probabilities=next(score for score in scores if score.candidate is chosen).probabilities.mean(0),
         curve=_learning_curve(chosen, features, labels, parts[0], seed=seed),
-        duplicates=_duplicates(collection),
+        duplicates=duplicates,
+        duplicate_count=duplicate_count,
         settings={"budget": budget, "repeats": repeats, "seed": seed},
     )
     _finish(adapted, seed)
@@ -138,10 +143,15 @@ def _compared(
     return features, scores, study.skipped
 
 
-def _duplicates(collection: Collection) -> list[dict]:
-    """Return the pairs of images that show the same, among those to train on and between them and the held out."""
+def _duplicates(collection: Collection) -> tuple[list[dict], int]:
+    """Return pairs that show the same, among the images to train on and between them and the held out, and the count.
+
+    Of each kind they are the closest, see `folder.near_duplicates`.
+    """
     train, held_out = collection.train, collection.held_out
-    return folder.near_duplicates(train) + (folder.near_duplicates(train, held_out) if held_out else [])
+    among, count = folder.near_duplicates(train)
+    between, further = folder.near_duplicates(train, held_out) if held_out else ([], 0)
+    return among + between, count + further
 
 
 def _finish(adapted: Adapted, seed: int) -> None:
@@ -343,6 +353,9 @@ def _write(adapted: Adapted, out: Path, path: Path | str) -> None:
     """Write model.keras, predictions.csv, run.json and report.html, each whole or not at all."""
     assert adapted.model is not None, "a study that is written has a model"
     adapted.files = {name: out / name for name in ("model.keras", "predictions.csv", "run.json", "report.html")}
+    for written in (*adapted.files.values(), out / "finished" / "*.npz"):
+        for leftover in _files.leftovers(written):  # of a study that was killed
+            leftover.unlink(missing_ok=True)
     with _files.replacing(adapted.files["model.keras"]) as partial:
         adapted.model.save(partial)
     with _files.replacing(adapted.files["predictions.csv"]) as partial:
@@ -370,7 +383,7 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
         A row of each: file, predicted, probability (0..1); or file and problem, where it is no image.
 
     Raises:
-        ValueError: no model there, a damaged one, or no images.
+        ValueError: no model there, a damaged one, a run.json of another model, or no images.
     """
     path = Path(model) / "model.keras" if Path(model).is_dir() else Path(model)
     files = [file for image in images for file in _files_in(Path(image))]
@@ -384,7 +397,7 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
         ) from error
     side, classes = network.input_shape[1], network.output_shape[-1]
     beside = path.with_name("run.json")
-    names = json.loads(beside.read_text(encoding="utf-8"))["class_names"] if beside.exists() else range(classes)
+    names = _class_names(beside, path) if beside.exists() else range(classes)
     rows: list[dict[str, Any]] = []
     for file in _files.progress(files, "predicting"):
         try:
@@ -396,6 +409,24 @@ def predict(model: Path | str, images: Sequence[Path | str]) -> list[dict[str, A
         best = int(chances.argmax())
         rows.append({"file": str(file), "predicted": str(names[best]), "probability": round(float(chances[best]), 5)})
     return rows
+
+
+def _class_names(record: Path, model: Path) -> list[str]:
+    """Return the classes that a run.json names; after a kill, it may still be of the study before.
+
+    Raises:
+        ValueError: it is of another model, or damaged.
+    """
+    try:
+        stored = json.loads(record.read_text(encoding="utf-8"))
+        if stored["model_sha256"] != _files.file_digest(model):
+            raise ValueError("it is of another")
+        return stored["class_names"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"Expected the record of this model ({type(error).__name__}: {error}): run adapt again. "
+            f"Received: {str(record)!r}"
+        ) from error
 
 
 def _files_in(path: Path) -> list[Path]:
