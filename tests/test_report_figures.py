@@ -120,8 +120,8 @@ def test_blocks_have_a_line_for_each_target_and_a_mark_at_the_best():
 
 def test_networks_are_named_at_their_cost():
     time, size = strategy_figures.applications(NETWORKS).axes
-    assert marked(time) == [[[200.0, 0.7]], [[300.0, 0.7]]]
-    assert marked(size) == [[[90.0, 0.7]]] * 2
+    assert marked(time) == [[[200.0, 0.7], [300.0, 0.7]]]
+    assert marked(size) == [[[90.0, 0.7]] * 2]
     assert [text.get_text() for text in time.texts] == ["VGG16", "Xception"]
     assert "CPU" in time.get_xlabel()
 

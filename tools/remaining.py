@@ -80,7 +80,7 @@ def rule() -> str:
         + (", ".join(row["as_good"]) or "-", row["strategies"], row["n"])
         for row in strategies_claims.rule_rows(recorded()["strategies"])
     ]
-    header = ("quadrant", "images", "to ImageNet", "target", "slides say", "best here", "gain", "no worse", "of", "n")
+    header = ("quadrant", "images", "to ImageNet", "target", "slides say", "best here", "gain", "not worse", "of", "n")
     return markdown_table(header, rows)
 
 
