@@ -5,7 +5,7 @@ The README, the site and the page of `make run` show these rows; all numbers are
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from tlkeras.experiments.claims import HELD, NOT_CONTRADICTED, NOT_DECIDED, NOT_
 from tlkeras.experiments.runs import Runs
 from tlkeras.experiments.tables import difference
 from tlkeras.reports import REPORTS, answers
+from tlkeras.reports.answers import span
 from tlkeras.reports.ants_bees import claims as ants_bees_claims
 from tlkeras.reports.l2t import claims as l2t_claims
 from tlkeras.reports.l2t import settings as l2t_settings
@@ -102,12 +103,6 @@ def undecided() -> list[str]:
         "seen before; most of ImageNet cannot be looked through here.",
         f"{_missing()} arms have fewer runs than they should; [results](docs/results.md) says which, and why.",
     ]
-
-
-def span(counts: Iterable[int]) -> str:
-    """Return "2", or "1 to 2" where counts differ."""
-    found = sorted(counts)
-    return " to ".join(map(str, dict.fromkeys((found[0], found[-1]))))
 
 
 def _missing() -> int:

@@ -7,7 +7,7 @@ import dataclasses
 import html
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -187,14 +187,13 @@ def _strategies(runs: Runs) -> tuple[str, str]:
     held, not_held = (sum(row["verdict"] == verdict for row in found) for verdict in (HELD, NOT_HELD))
     rates = {row["rate"]: row["source"] for row in strategies.rate_rows(runs)}
     lowest, highest = min(rates), max(rates)
-    counts = sorted({row["n"] for row in found})
     quadrants = ", ".join(map(str, sorted({row["quadrant"] for row in found if row["verdict"] == NOT_HELD})))
     return (
         f"The part that the slides advise is shown to be the best in {held} of {len(found)} cells, and not to be in "
         f"{not_held} (quadrant {quadrants}; freeze some has one rate only); but too high a rate does destroy what was "
         f"learnt ({rates[lowest]:.0%} of the old letters are still known at {lowest:g}, {rates[highest]:.0%} at "
         f"{highest:g}).",
-        f"{counts[0]} to {counts[-1]} draws a cell",
+        f"{span(row['n'] for row in found)} draws a cell",
     )
 
 
@@ -203,13 +202,12 @@ def _ants_bees(runs: Runs) -> tuple[str, str]:
     scores = {way: _mean(runs, f"alexnet_{way}", ants_bees.AUC) for way in ways}
     tenth = _mean(runs, "alexnet_full_1e-4", ants_bees.AUC)
     (images,) = _judged(runs, "alexnet_full")
-    counts = sorted({len(runs.of(f"alexnet_{way}")) for way in ways})
     return (
         f"For AlexNet, frozen features (ROC AUC {scores['frozen']:.3f}) or smaller rates on the first layers "
         f"({scores['graded']:.3f}); thawing the last layers is close ({scores['last']:.3f}), and training everything "
         f"at one rate collapses at the rate that we had to assume ({scores['full']:.3f}), not at a tenth of it "
         f"({tenth:.3f}).",
-        f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} runs of each way, on {images} photographs",
+        f"{span(len(runs.of(f'alexnet_{way}')) for way in ways)} runs of each way, on {images} photographs",
     )
 
 
@@ -223,6 +221,12 @@ def _l2t(runs: Runs) -> tuple[str, str]:
         f"every method in {beaten} of {len(alone)} sizes.",
         f"{asked[0]['n']} draws of each method, {l2t_settings.REPEATS} of the probe",
     )
+
+
+def span(counts: Iterable[int]) -> str:
+    """Return "2", or "1 to 2" where counts differ."""
+    found = sorted(counts)
+    return " to ".join(map(str, dict.fromkeys((found[0], found[-1]))))
 
 
 def _mean(runs: Runs, arm: str, metric: str) -> float:

@@ -157,18 +157,7 @@ def parts_of_spread(runs: Runs, arm: str, metric: str = ACCURACY) -> dict | None
     if len(seeds) < 2:
         return None
     table = np.array([[found[seed] for seed in seeds] for found in scores])
-    sources, draws = table.shape
-    rows, columns = table.mean(axis=1), table.mean(axis=0)
-    rest = table - rows[:, None] - columns + table.mean()
-    freedom = np.array([sources - 1, draws - 1, (sources - 1) * (draws - 1), len(starts) - 1])
-    squares = np.array(
-        [
-            draws * rows.var(ddof=1),
-            sources * columns.var(ddof=1),
-            (rest**2).sum() / freedom[2],
-            np.var(starts, ddof=1),
-        ]
-    )
+    squares, freedom = _mean_squares(table, starts)
     parts = _parts(squares, table.shape)
     chances = np.random.default_rng(0).chisquare(freedom, (9999, 4))
     drawn = _parts(squares * freedom / chances, table.shape)
@@ -177,14 +166,28 @@ def parts_of_spread(runs: Runs, arm: str, metric: str = ACCURACY) -> dict | None
     for name, share, least, most in zip(PARTS, (parts / parts.sum()).tolist(), low, high, strict=True):
         row |= {name: share, f"{name}_low": least, f"{name}_high": most}
     p_source = float(scipy_stats.f.sf(squares[0] / squares[2], freedom[0], freedom[2]))
-    return {**row, "p_source": p_source, "sources": sources, "draws": draws, "starts": len(starts)}
+    return {**row, "p_source": p_source, "sources": len(arms), "draws": len(seeds), "starts": len(starts)}
+
+
+def _mean_squares(table: np.ndarray, starts: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean squares of sources, of draws and of the rest and the variance of the starts; and their freedom.
+
+    Args:
+        table: `(sources, draws)`, a metric.
+        starts: the metric with the draw held.
+    """
+    sources, draws = table.shape
+    rows, columns = table.mean(axis=1), table.mean(axis=0)
+    rest = ((table - rows[:, None] - columns + table.mean()) ** 2).sum() / ((sources - 1) * (draws - 1))
+    squares = [draws * rows.var(ddof=1), sources * columns.var(ddof=1), rest, np.var(starts, ddof=1)]
+    return np.array(squares), np.array([sources - 1, draws - 1, (sources - 1) * (draws - 1), len(starts) - 1])
 
 
 def _parts(squares: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return the variances that `PARTS` names, `(3, ...)`.
 
     Args:
-        squares: `(..., 4)`, mean squares of sources, of draws and of the rest, and the variance of the starts.
+        squares: `(..., 4)`, see `_mean_squares`.
         shape: how many sources and draws there are.
     """
     by_source, by_draw, rest, start = np.moveaxis(squares, -1, 0)
