@@ -87,7 +87,7 @@ def draw(card: Card) -> str:
         f'<p class="label">{html.escape(card.label)}</p>' if card.label else "",
         f'<h2><a href="{page}">{title}</a></h2>',
         _claims(card.claims),
-        f"<p>{html.escape(card.answer)}</p>" if card.answer and not card.claims else "",
+        f"<p>{_with_code(card.answer)}</p>" if card.answer and not card.claims else "",
         *(f'<p class="stand-in">Not the real data: {html.escape(line)}</p>' for line in stand_ins(card.data)),
         f'<p class="error">{html.escape(card.error)}</p>' if card.error else "",
         f'<p class="facts">{card.facts}</p>' if card.facts else "",
@@ -202,6 +202,11 @@ def _claims(claims: Sequence[Conclusion]) -> str:
         for claim in claims
     ]
     return "\n".join(itertools.chain(['<ul class="claims">'], lines, ["</ul>"])) if lines else ""
+
+
+def _with_code(text: str) -> str:
+    """Return a text as HTML, what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 def _folded(data: str) -> str:
